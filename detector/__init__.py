@@ -1,0 +1,1 @@
+"""What a window means: features to score, score to verdict, training, evaluation."""

@@ -1,0 +1,1 @@
+"""How results get out: alerts, their encodings, scorecards."""

@@ -1,0 +1,1 @@
+"""How events get in: event kinds, decoding, topics, the poll loop, replay, the synthetic organisation."""

@@ -1,0 +1,33 @@
+"""The errors we raise on purpose. One type for each thing that somebody does differently about it."""
+
+from typing import ClassVar
+
+
+class PipelineError(Exception):
+    """Root of every error we raise on purpose; the command line prints its text and exits with 1."""
+
+
+class ConfigurationError(PipelineError):
+    """What the user asked for cannot work; the text names the setting or argument and the cure."""
+
+
+class TransientError(PipelineError):
+    """Keep the batch, wait, try again."""
+
+
+class PoisonError(PipelineError):
+    """This record can never work: dead-letter it and go on."""
+
+    code: ClassVar[str] = "poison"
+
+
+class FencedError(PipelineError):
+    """A newer owner exists: stop at once, write nothing more."""
+
+
+class StaleError(PipelineError):
+    """The store is not where this cycle began: drop what is in memory and claim again."""
+
+
+class RefusedError(PipelineError):
+    """Going on would lose or double something: the text says what was found and the cure."""

@@ -1,0 +1,1 @@
+"""Which events belong together: panes, clocks, features, user profiles, closing."""
