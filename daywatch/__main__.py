@@ -1,0 +1,40 @@
+"""Where the process begins: reads the environment, runs the command line, turns errors into one line and an exit code.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Knows nothing of any one command.
+"""
+
+import os
+import sys
+
+from stream.errors import PipelineError
+
+
+def main() -> None:
+    """Run `daywatch` with the arguments of this process and leave with its exit code."""
+    from daywatch.cli import app
+
+    try:
+        app(prog_name="daywatch")
+    except PipelineError as error:
+        _fail(str(error))
+    except MemoryError:
+        _fail("out of memory; fewer users or days, a smaller batch or a larger machine would help")
+    except Exception as error:
+        if os.environ.get("DAYWATCH_DEBUG"):
+            raise
+        # an unforeseen error's text may hold log contents: name its kind, not its words
+        _fail(f"unexpected {type(error).__name__}; run again with DAYWATCH_DEBUG=1 to see where it came from")
+
+
+def _fail(text: str) -> None:
+    if os.environ.get("DAYWATCH_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    # the last words go to standard error: standard output is for data
+    sys.stderr.write(f"daywatch: error: {text}\n")
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

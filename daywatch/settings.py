@@ -1,0 +1,276 @@
+"""The settings: what they are called, what they default to, and where they come from. Made once, then never changed.
+
+Precedence: flags, then environment (`DAYWATCH_KAFKA__BOOTSTRAP_SERVERS`), then the TOML file, then the defaults.
+Durations are written with a unit (`90s`, `6h`, `1d`) and held as whole milliseconds. Knows nothing of commands or clients.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from stream.errors import ConfigurationError
+from stream.kinds import Millis
+from windowing.calendar import WindowSpec
+
+ENV_PREFIX = "DAYWATCH_"
+DEFAULT_FILE = "daywatch.toml"
+
+_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
+_DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d|w)")
+
+
+def parse_duration(text: object) -> Millis:
+    """Read a duration such as `90s`, `6h` or `1d` (units ms, s, m, h, d, w) as whole milliseconds.
+
+    >>> parse_duration("6h")
+    21600000
+    >>> parse_duration("1d12h")
+    129600000
+
+    Raises:
+        ValueError: it is no such text; a bare number has no unit and is refused, except 0.
+    """
+    plain = str(text).strip().lower()
+    if plain == "0" and not isinstance(text, bool):
+        return 0
+    if not isinstance(text, str) or not re.fullmatch(f"({_DURATION.pattern})+".replace("(", "(?:"), plain):
+        raise ValueError(f"{text!r} is not a duration; write a number and a unit, such as 90s, 6h or 1d")
+    return sum(int(number) * _UNITS_MS[unit] for number, unit in _DURATION.findall(plain))
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"unknown time zone {name!r}; use an IANA name such as Europe/Berlin") from error
+    return name
+
+
+def _forever_or_duration(text: object) -> Millis:
+    return -1 if text in ("forever", "-1", -1) else parse_duration(text)
+
+
+Duration = Annotated[Millis, BeforeValidator(parse_duration)]
+Retention = Annotated[Millis, BeforeValidator(_forever_or_duration)]
+Zone = Annotated[str, AfterValidator(_known_zone)]
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")]
+
+
+class _Group(BaseModel):
+    # defaults go through the same reading as what a person writes, so that they can be written the same way
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class KafkaSettings(_Group):
+    """Where the broker is and how to be let in."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_ca_location: str | None = None
+    ssl_certificate_location: str | None = None
+    ssl_key_location: str | None = None
+    ssl_key_password: SecretStr | None = None
+
+    def client(self) -> dict[str, str]:
+        """The properties that every Kafka client is made with, in librdkafka's names."""
+        properties: dict[str, str] = {}
+        for name, value in self:
+            if value is not None:
+                properties[name.replace("_", ".")] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        return properties
+
+
+class StoreSettings(_Group):
+    """Where the Redis-protocol store is."""
+
+    url: str = Field(default="redis://127.0.0.1:6379/0", pattern=r"^(redis|rediss|unix)://")
+
+
+class TopicSettings(_Group):
+    """What the topics are called (behind the namespace), how many partitions they have and how long they keep records."""
+
+    partitions: int = Field(default=4, ge=1, le=4096)
+    replication_factor: int = Field(default=1, ge=1, le=16)
+    retention: Retention = Field(default="7d")  # type: ignore[assignment]
+    results_retention: Retention = Field(default="forever")  # type: ignore[assignment]
+    logon: TopicName = "logon"
+    device: TopicName = "device"
+    file: TopicName = "file"
+    email: TopicName = "email"
+    http: TopicName = "http"
+    windows: TopicName = "windows"
+    verdicts: TopicName = "verdicts"
+    alerts: TopicName = "alerts"
+    alert_memory: TopicName = "alert-memory"
+    dead_letters: TopicName = "dead-letters"
+
+
+class WindowSettings(_Group):
+    """How events become windows."""
+
+    size: Duration = Field(default="1d")  # type: ignore[assignment]
+    hop: Duration = Field(default="6h")  # type: ignore[assignment]
+    allowed_lateness: Duration = Field(default="0s")  # type: ignore[assignment]
+    out_of_orderness: Duration = Field(default="5m")  # type: ignore[assignment]
+    max_jump: Duration = Field(default="2d")  # type: ignore[assignment]
+    future_tolerance: Duration = Field(default="10m")  # type: ignore[assignment]
+    idle_after: Duration = Field(default="1m")  # type: ignore[assignment]
+    write_marks: bool = True
+    cap: int = Field(default=40, ge=1, le=1000)
+    learning_days: int = Field(default=14, ge=0, le=365)
+    directory: Path | None = None
+
+    def spec(self) -> WindowSpec:
+        """Size, hop and allowed lateness as the calendar wants them.
+
+        Raises:
+            ConfigurationError: the hop does not divide both the day and the size.
+        """
+        return WindowSpec(size_ms=self.size, hop_ms=self.hop, allowed_lateness_ms=self.allowed_lateness)
+
+
+class DetectSettings(_Group):
+    """Who judges the windows, and with what."""
+
+    backend: str = "baseline"
+    model: Path | None = None
+    track: Literal["all", "shortcut-free"] = "all"
+    budget: float = Field(default=5.0, gt=0, description="Alerts a day per 1,000 users.")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Field names are the setting names, in TOML, environment and flags."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True, frozen=True, extra="forbid", validate_default=True
+    )
+
+    namespace: str = Field(default="daywatch", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
+    zone: Zone = "UTC"
+    instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    kafka: KafkaSettings = KafkaSettings()
+    store: StoreSettings = StoreSettings()
+    topics: TopicSettings = TopicSettings()
+    window: WindowSettings = WindowSettings()
+    detect: DetectSettings = DetectSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags first, then the environment, then the file."""
+        # the file's values travel with the flags under a name that no setting can have, and come last here
+        given = dict(init_settings())
+        file_values = given.pop("", {})
+        return InitSettingsSource(settings_cls, given), env_settings, InitSettingsSource(settings_cls, file_values)
+
+    def topic(self, role: str) -> str:
+        """The full name of a topic, by its role: an event kind, `windows`, `verdicts`, `alerts`, `alert_memory`, `dead_letters`."""
+        return f"{self.namespace}.{getattr(self.topics, role.replace('-', '_'))}"
+
+    def group(self, role: str) -> str:
+        """The consumer group of a role, `window` or `detect`."""
+        return f"{self.namespace}.{role}"
+
+
+def load(config: Path | None = None, flags: Mapping[str, object] | None = None) -> Settings:
+    """Merge flags (dotted names), environment, TOML file and defaults into settings that are valid.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or a setting is unknown or not usable; the text names it and the cure.
+    """
+    file_values = _read(config)
+    make: Callable[..., Settings] = Settings
+    try:
+        settings = make(**_nested(flags or {}), **{"": file_values})
+        settings.window.spec()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"window.size, window.hop: {error}") from error
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, flags or {}, file_values, config)) from error
+    except SettingsError as error:
+        raise ConfigurationError(f"environment: {error}; nested settings are written as {ENV_PREFIX}KAFKA__BOOTSTRAP_SERVERS") from error
+    return settings
+
+
+def _read(config: Path | None) -> dict[str, Any]:
+    path = config or Path(DEFAULT_FILE)
+    if config is None and not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"--config: cannot read {path} ({error.strerror}); name an existing TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--config: {path} is not TOML: {error}") from error
+
+
+def _nested(flags: Mapping[str, object]) -> dict[str, Any]:
+    """Turn dotted names into nested groups.
+
+    >>> _nested({"window.hop": "6h", "zone": "UTC"})
+    {'window': {'hop': '6h'}, 'zone': 'UTC'}
+    """
+    nested: dict[str, Any] = {}
+    for name, value in flags.items():
+        *groups, leaf = name.split(".")
+        place = nested
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[leaf] = value
+    return nested
+
+
+def _explain(error: ValidationError, flags: Mapping[str, object], file_values: Mapping[str, Any], config: Path | None) -> str:
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in fault["loc"] if not str(part).startswith("function-"))
+        lines.append(f"{name}: {_cure(name, fault['type'], fault['msg'])} ({_origin(name, flags, file_values, config)})")
+    return "; ".join(dict.fromkeys(lines))
+
+
+def _cure(name: str, kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        near = get_close_matches(name, setting_names(), n=1)
+        return "there is no such setting" + (f"; did you mean {near[0]}?" if near else "; see docs/settings.md")
+    return message.removeprefix("Value error, ")
+
+
+def _origin(name: str, flags: Mapping[str, object], file_values: Mapping[str, Any], config: Path | None) -> str:
+    if name in flags:
+        return "from the command line"
+    variable = ENV_PREFIX + name.upper().replace(".", "__")
+    if variable.lower() in {key.lower() for key in os.environ}:
+        return f"from the environment variable {variable}"
+    place: Any = file_values
+    for part in name.split("."):
+        place = place.get(part) if isinstance(place, dict) else None
+    return f"from {config or DEFAULT_FILE}" if place is not None else "setting"
+
+
+def setting_names() -> list[str]:
+    """The dotted name of every setting, in the order of definition."""
+    names: list[str] = []
+    for name, info in Settings.model_fields.items():
+        group = info.annotation
+        if isinstance(group, type) and issubclass(group, BaseModel):
+            names += [f"{name}.{leaf}" for leaf in group.model_fields]
+        else:
+            names.append(name)
+    return names
