@@ -1,0 +1,1 @@
+"""How well it detects: ground truth, metrics, splits, baselines and the deletion test. Knows nothing of brokers, stores or pages."""
