@@ -1,0 +1,69 @@
+"""Fixtures that every test may ask for: real servers, started once per test process and only when asked for."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ApacheKafka, EmbeddedBroker, EmbeddedStore, kafka_launcher, redis_program
+
+
+@pytest.fixture(scope="session")
+def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    """An Apache Kafka broker; skips where there is none to be had."""
+    launcher = kafka_launcher()
+    if launcher is None:
+        pytest.skip("no Apache Kafka: needs Java and DAYWATCH_TEST_KAFKA=DIR with the kafka launcher")
+    broker = ApacheKafka(launcher, tmp_path_factory.mktemp("kafka"))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.kill()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+    """A Redis server; skips where there is none to be had."""
+    program = redis_program()
+    if program is None:
+        pytest.skip("no Redis: needs redis-server on the PATH or DAYWATCH_TEST_REDIS=PROGRAM")
+    yield from _running_store(EmbeddedStore(tmp_path_factory.mktemp("redis"), program))
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+    """The Valkey that comes with the embedded extra."""
+    yield from _running_store(EmbeddedStore(tmp_path_factory.mktemp("valkey")))
+
+
+def _running_store(store: EmbeddedStore) -> Iterator[EmbeddedStore]:
+    try:
+        store.start()
+        yield store
+    finally:
+        store.stop()
+
+
+@pytest.fixture(scope="session")
+def embedded_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
+    """The broker that comes with the embedded extra."""
+    broker = EmbeddedBroker(tmp_path_factory.mktemp("tansu"))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test uses, so that tests may share servers."""
+    return f"t{secrets.token_hex(5)}"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the working tree."""
+    return Path(__file__).resolve().parent.parent

@@ -1,0 +1,111 @@
+"""Real servers for tests: Apache Kafka here; Redis, Valkey and the embedded broker are daywatch.embedded's own.
+
+Each has start, stop, kill (SIGKILL) and restart, keeps its address over a restart, and an address attribute
+(`bootstrap_servers` or `url`).
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from daywatch.embedded import EmbeddedBroker, EmbeddedStore, free_port
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+__all__ = ["ApacheKafka", "EmbeddedBroker", "EmbeddedStore", "create_topics", "kafka_launcher", "redis_program"]
+
+
+def kafka_launcher() -> Path | None:
+    """The `kafka` script, from DAYWATCH_TEST_KAFKA (its directory) or beside the repository; None without it or Java."""
+    named = os.environ.get("DAYWATCH_TEST_KAFKA")
+    launcher = (Path(named) if named else REPOSITORY.parent / "shared" / "kafka") / "kafka"
+    return launcher if launcher.is_file() and shutil.which("java") else None
+
+
+def redis_program() -> str | None:
+    """A redis-server, from DAYWATCH_TEST_REDIS (the program) or the PATH."""
+    named = os.environ.get("DAYWATCH_TEST_REDIS")
+    return named if named and Path(named).is_file() else shutil.which("redis-server")
+
+
+def _free_pair() -> int:
+    """A port that is free and whose neighbour is free too: the controller listens there."""
+    while True:
+        port = free_port()
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+        return port
+
+
+class ApacheKafka:
+    """One Apache Kafka broker (KRaft) in a directory of its own."""
+
+    def __init__(self, launcher: Path, directory: Path, properties: Iterable[str] = ()) -> None:
+        self._launcher = launcher
+        self._directory = directory
+        self._properties = [part for each in properties for part in ("--set", each)]
+        self._port = 0
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        pid = self._directory / "pid"
+        return int(pid.read_text()) if pid.is_file() else None
+
+    def start(self) -> None:
+        for attempt in range(3):
+            port = self._port or _free_pair()
+            try:
+                self._run("start", "--port", str(port), *self._properties)
+            except RuntimeError:
+                if self._port or attempt == 2:
+                    raise
+                shutil.rmtree(self._directory, ignore_errors=True)
+            else:
+                self._port = port
+                return
+
+    def stop(self) -> None:
+        self._run("stop")
+
+    def kill(self) -> None:
+        self._run("stop", "--kill")
+
+    def restart(self) -> None:
+        self.stop()
+        # the launcher looks for the line of readiness in the log: an old one must not answer for the new broker
+        (self._directory / "server.log").unlink(missing_ok=True)
+        self.start()
+
+    def _run(self, action: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self._launcher, action, "--dir", self._directory, *arguments],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # a pipe would be held open by the broker itself
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+        if done.returncode:
+            raise RuntimeError(f"kafka {action} failed: {done.stderr.strip()}")
+
+
+def create_topics(bootstrap_servers: str, names: Iterable[str], partitions: int = 4, **config: str) -> None:
+    """Create topics and wait until the broker has them; config in Kafka's names with _ for the dots."""
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    settings = {name.replace("_", "."): value for name, value in config.items()}
+    topics = [NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings) for name in names]
+    for made in admin.create_topics(topics, operation_timeout=30).values():
+        made.result(30)
