@@ -1,0 +1,138 @@
+"""The open panes of one partition, in memory and as blobs for the store. Knows no store and no broker.
+
+A pane holds event frames by kind, each with one more column, `first`: the first window that may hold the event, because its
+own topic's clock had already closed the ones before. Within a kind rows stand in the order of their log, so that of two
+records of one event the lowest offset is the one that comes first.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import polars as pl
+
+from stream.errors import PipelineError
+from stream.kinds import KINDS, Kind, frame_schema
+
+Events = Mapping[Kind, pl.DataFrame]
+
+_VERSION = 1
+_ARROW, _LINES = 0, 1
+_HEADER = struct.Struct("<BBBI")  # version, kind, encoding, length
+_SMALL = 256  # rows; below it Arrow's own metadata weighs more than the rows
+_SCHEMAS = {kind: frame_schema(kind) | {"first": pl.Int64()} for kind in KINDS}
+
+
+class UnreadableState(PipelineError):
+    """The store holds a pane that this version cannot read."""
+
+
+def encode_blob(events: Events) -> bytes:
+    """Pack the frames of one pane and one batch for the store; empty kinds take no room."""
+    parts = []
+    for number, kind in enumerate(KINDS):
+        frame = events.get(kind)
+        if frame is None or frame.is_empty():
+            continue
+        if frame.height < _SMALL:
+            encoding, body = _LINES, zlib.compress(frame.write_ndjson().encode(), 1)
+        else:
+            sink = io.BytesIO()
+            frame.write_ipc(sink, compression="lz4", record_batch_size=None)
+            encoding, body = _ARROW, sink.getvalue()
+        parts.append(_HEADER.pack(_VERSION, number, encoding, len(body)) + body)
+    return b"".join(parts)
+
+
+def decode_blobs(blobs: Iterable[bytes]) -> dict[Kind, pl.DataFrame]:
+    """Read the blobs of one pane, in the order in which they were written.
+
+    Raises:
+        UnreadableState: a blob is of another version or damaged.
+    """
+    frames: dict[Kind, list[pl.DataFrame]] = {kind: [] for kind in KINDS}
+    lines: dict[Kind, list[bytes]] = {kind: [] for kind in KINDS}
+    for blob in blobs:
+        at = 0
+        while at < len(blob):
+            version, number, encoding, length = _HEADER.unpack_from(blob, at)
+            if version != _VERSION or number >= len(KINDS):
+                raise UnreadableState(f"a stored pane has layout version {version}; this version reads {_VERSION}")
+            at += _HEADER.size
+            kind, body = KINDS[number], blob[at : at + length]
+            at += length
+            if encoding == _LINES:
+                lines[kind].append(zlib.decompress(body))
+            else:
+                # small batches before this one must stay before it
+                _flush(kind, lines, frames)
+                frames[kind].append(pl.read_ipc(io.BytesIO(body), memory_map=False))
+    for kind in KINDS:
+        _flush(kind, lines, frames)
+    return {kind: pl.concat(found) for kind, found in frames.items() if found}
+
+
+def _flush(kind: Kind, lines: dict[Kind, list[bytes]], frames: dict[Kind, list[pl.DataFrame]]) -> None:
+    if lines[kind]:
+        frames[kind].append(pl.read_ndjson(io.BytesIO(b"".join(lines[kind])), schema=_SCHEMAS[kind]))
+        lines[kind].clear()
+
+
+class Pane:
+    """One stretch of time of all the users of a partition."""
+
+    __slots__ = ("_frames", "_settled", "duplicates")
+
+    def __init__(self) -> None:
+        self._frames: dict[Kind, list[pl.DataFrame]] = {}
+        self._settled: dict[Kind, pl.DataFrame] = {}
+        self.duplicates = dict.fromkeys(KINDS, 0)
+
+    def append(self, kind: Kind, frame: pl.DataFrame) -> None:
+        """Add events (with their `first` column) behind those that are there."""
+        self._frames.setdefault(kind, []).append(frame)
+        self._settled.pop(kind, None)
+
+    def settled(self, kind: Kind) -> pl.DataFrame:
+        """This pane's events of a kind, with `first`, without duplicates: the lowest offset of an id wins."""
+        if kind not in self._settled:
+            frames = self._frames.get(kind)
+            if not frames:
+                return pl.DataFrame(schema=_SCHEMAS[kind])
+            whole = frames[0] if len(frames) == 1 else pl.concat(frames)
+            self._frames[kind] = [whole]
+            alone = whole
+            if whole["id"].n_unique() != whole.height:
+                alone = whole.unique(["user", "id"], keep="first", maintain_order=True)
+            self.duplicates[kind] = whole.height - alone.height
+            self._settled[kind] = alone
+        return self._settled[kind]
+
+    def users(self) -> pl.Series:
+        """Everybody with an event here, sorted."""
+        found = [frame["user"].unique() for frames in self._frames.values() for frame in frames]
+        return pl.concat(found).unique().sort() if found else pl.Series("user", [], pl.String)
+
+
+def users_of(panes: Iterable[Pane]) -> pl.Series:
+    """Everybody with an event in any of these panes, sorted."""
+    found = [pane.users() for pane in panes]
+    return pl.concat(found).unique().sort() if found else pl.Series("user", [], pl.String)
+
+
+def inside(panes: Iterable[Pane], window: int, users: pl.Series | None) -> dict[Kind, pl.DataFrame]:
+    """What window `window` holds: events of its panes for whose own clock it was still open; all users when None."""
+    panes = list(panes)
+    found = {}
+    for kind in KINDS:
+        frames = [frame for pane in panes if (frame := pane.settled(kind)).height]
+        if not frames:
+            continue
+        whole = frames[0] if len(frames) == 1 else pl.concat(frames)
+        keep = pl.Series(np.asarray(whole["first"]) <= window)
+        if users is not None:
+            keep &= whole["user"].is_in(users.implode())
+        found[kind] = (whole if keep.all() else whole.filter(keep)).drop("first")
+    return found

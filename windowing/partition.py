@@ -1,0 +1,267 @@
+"""One partition's windows: what arrives, what is due, what closing changes. Pure memory; knows no broker and no store.
+
+The worker around it reads records, sends windows and saves state; whatever goes wrong there, it throws this object away and
+builds it anew from the store, so nothing here needs to be undone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from stream.kinds import KINDS, Kind, Millis
+from windowing.calendar import Calendar
+from windowing.clocks import LONG_AGO, ClockSpec, Longs, Mark, TopicClock, read_clock
+from windowing.describe import DescribeSettings, describe
+from windowing.directory import Directory
+from windowing.panes import Events, Pane, encode_blob, inside, users_of
+from windowing.profiles import Profiles
+
+
+class Closed(NamedTuple):
+    """How far closing has come: everything up to and with this is done. Ordered as windows go out.
+
+    `stage` is 0 for a user's window, 1 for the clock mark behind all windows of that number, 2 for the last mark.
+    """
+
+    window: int = LONG_AGO
+    stage: int = 0
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides the content of windows; the same for all partitions of a namespace."""
+
+    calendar: Calendar
+    clocks: ClockSpec = ClockSpec()
+    describe: DescribeSettings = DescribeSettings()
+    directory: Directory | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Data records of one topic-partition: `frame` has `row` and the event columns, `stamps` the records' timestamps by row."""
+
+    kind: Kind
+    frame: pl.DataFrame
+    stamps: Longs
+    marks: Sequence[Mark]
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """Rows of a batch that belong to no window, in ascending order."""
+
+    late: list[int]
+    future: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """One step of closing: what goes out, and what the state in the store becomes."""
+
+    windows: pl.DataFrame
+    closed: Closed
+    profiles: list[tuple[str, bytes]]
+    done_pane: int | None
+    mark_ms: Millis | None
+    last: bool = False
+    duplicates: Mapping[Kind, int] = field(default_factory=dict)
+
+
+_NO_WINDOWS = pl.DataFrame(schema={"user": pl.String, "id": pl.String, "value": pl.String})
+
+
+class Partition:
+    """The windows of one partition's users, from events in to windows out."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.clocks: dict[Kind, TopicClock] = {kind: TopicClock() for kind in KINDS}
+        self.closed = Closed()
+        self.sent = Closed()
+        """What readers of the output have seen already, from an earlier life: closed again, not sent again."""
+        self.profiles = Profiles(rules.calendar)
+        self.panes: dict[int, Pane] = {}
+        self._staged: dict[int, dict[Kind, list[pl.DataFrame]]] = {}
+        self._users: tuple[int, pl.Series] | None = None
+
+    # reading ---------------------------------------------------------------------------------------------------------
+
+    def read(self, arrivals: Arrivals) -> Unplaced:
+        """Place a batch of one topic-partition into panes and move its clock; say which rows found no place."""
+        frame, kind, calendar = arrivals.frame, arrivals.kind, self.rules.calendar
+        rows = frame["row"].to_numpy().astype(np.int64)
+        ts = frame["ts"].to_numpy()
+        reading = read_clock(
+            self.clocks[kind], rows, ts, arrivals.stamps[rows], _Lazy(frame["user"]), arrivals.marks, self.rules.clocks
+        )
+        self.clocks[kind] = reading.after
+        if not len(rows):
+            return Unplaced([], [])
+        panes = calendar.panes_of(ts)
+        first = self._first_windows(ts, panes, reading.before)
+        late = (first > panes) & ~reading.future
+        keep = ~(late | reading.future)
+        placed = frame.drop("row").with_columns(pl.Series("first", first))
+        if not keep.all():
+            placed, panes = placed.filter(pl.Series(keep)), panes[keep]
+        for pane in np.unique(panes).tolist():
+            here = panes == pane
+            self._append(pane, kind, placed if here.all() else placed.filter(pl.Series(here)))
+        return Unplaced(rows[late].tolist(), rows[reading.future].tolist())
+
+    def _first_windows(self, ts: Longs, panes: Longs, before: Longs) -> Longs:
+        """The earliest window over each event that its own clock had not closed; beyond the event's pane when it is late.
+
+            pane at 40           |=|
+            windows       [10-----------50)
+                             [20-----------60)
+                                [30-----------70)
+                                   [40-----------80)   the last to close
+        """
+        spec = self.rules.calendar.spec
+        earliest: Longs = panes - (spec.span - 1)
+        # a window has closed once the clock less the lateness has left its last pane; long-ago clocks have closed nothing
+        at = np.maximum(before - spec.allowed_lateness_ms, int(ts.min()) - spec.size_ms - spec.hop_ms)
+        open_from = self.rules.calendar.panes_of(at) - (spec.span - 1)
+        return np.maximum(earliest, open_from)
+
+    def _append(self, pane: int, kind: Kind, frame: pl.DataFrame) -> None:
+        self.panes.setdefault(pane, Pane()).append(kind, frame)
+        self._staged.setdefault(pane, {}).setdefault(kind, []).append(frame)
+        self._users = None
+
+    def restore(self, pane: int, events: Events) -> None:
+        """Put back a pane that the store held."""
+        whole = self.panes.setdefault(pane, Pane())
+        for kind, frame in events.items():
+            whole.append(kind, frame)
+        self._users = None
+
+    def take_staged(self) -> list[tuple[int, bytes]]:
+        """Blobs for what was placed since the last call, one a pane."""
+        staged, self._staged = self._staged, {}
+        return [
+            (pane, encode_blob({kind: frames[0] if len(frames) == 1 else pl.concat(frames) for kind, frames in events.items()}))
+            for pane, events in sorted(staged.items())
+        ]
+
+    # closing ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def watermark_ms(self) -> Millis:
+        """The least of the five clocks; LONG_AGO while a topic has none."""
+        return min(clock.at_ms for clock in self.clocks.values())
+
+    @property
+    def open_windows(self) -> int:
+        """Windows (number and user) that hold events and have not been closed."""
+        span = self.rules.calendar.spec.span
+        numbers = {w for pane in self.panes for w in range(pane - span + 1, pane + 1) if w >= self.closed.window}
+        total = 0
+        for window in numbers:
+            users = users_of(self._panes_under(window))
+            total += len(users) if window > self.closed.window else int((users > self.closed.user).sum()) if not self.closed.stage else 0
+        return total
+
+    def _passed(self) -> int | None:
+        """The newest window whose end, with the allowed lateness, all five clocks have reached."""
+        if self.watermark_ms == LONG_AGO:
+            return None
+        spec = self.rules.calendar.spec
+        return self.rules.calendar.pane_of(self.watermark_ms - spec.allowed_lateness_ms) - spec.span
+
+    def due(self) -> bool:
+        """Whether there is anything to close: a window, or a mark to pass on."""
+        passed = self._passed()
+        if passed is None:
+            return False
+        return self.closed < Closed(passed, 1) or (self._all_last() and self.closed < Closed(passed, 2))
+
+    def _all_last(self) -> bool:
+        return all(clock.last_ms != LONG_AGO for clock in self.clocks.values())
+
+    def close(self, limit: int) -> Closing:
+        """Close the next windows: at most `limit` users of one window number, in the order of (end, user).
+
+        Call it only while `due()`. What it returns must reach the output and the store before the next call.
+        """
+        passed = self._passed()
+        if passed is None:
+            raise ValueError("nothing is due")
+        window = self._next_window(passed)
+        if window is None:
+            stage = 2 if self._all_last() else 1
+            self.closed = Closed(passed, stage)
+            mark_ms = None if self.closed <= self.sent else self.rules.calendar.window_end(passed)
+            return Closing(_NO_WINDOWS, self.closed, [], None, mark_ms, stage == 2)
+        users = self._waiting_users(window)
+        chunk, rest = users[:limit], len(users) - limit
+        only = None if rest <= 0 and self.closed.window != window else chunk
+        frame = self._describe(window, chunk, only)
+        folded = inside([self.panes[window]], window, only) if window in self.panes else {}
+        self.profiles.fold(folded, window)
+        changed = self.profiles.dump(_users_in(folded))
+        if rest > 0:
+            self.closed = Closed(window, 0, chunk[-1])
+            return Closing(frame, self.closed, changed, None, None)
+        last = window == passed and self._all_last()
+        self.closed = Closed(window, 2 if last else 1)
+        mark_ms = None if self.closed <= self.sent else self.rules.calendar.window_end(window)
+        pane, self._users = self.panes.pop(window, None), None
+        return Closing(frame, self.closed, changed, window if pane else None, mark_ms, last, pane.duplicates if pane else {})
+
+    def _next_window(self, passed: int) -> int | None:
+        """The next window that may hold events, if it is due."""
+        if not self.panes:
+            return None
+        span = self.rules.calendar.spec.span
+        from_window = self.closed.window + (1 if self.closed.stage else 0)
+        for pane in sorted(self.panes):
+            if pane >= from_window:
+                window = max(pane - span + 1, from_window)
+                return window if window <= passed else None
+        return None
+
+    def _panes_under(self, window: int) -> list[Pane]:
+        span = self.rules.calendar.spec.span
+        return [self.panes[pane] for pane in range(window, window + span) if pane in self.panes]
+
+    def _waiting_users(self, window: int) -> pl.Series:
+        if self._users is None or self._users[0] != window:
+            self._users = (window, users_of(self._panes_under(window)))
+        users = self._users[1]
+        return users.filter(users > self.closed.user) if self.closed.window == window else users
+
+    def _describe(self, window: int, chunk: pl.Series, only: pl.Series | None) -> pl.DataFrame:
+        """The records of this window for the users of the chunk, less those that went out in an earlier life."""
+        if self.sent.window > window or (self.sent.window == window and self.sent.stage):
+            return _NO_WINDOWS
+        if self.sent.window == window:
+            only = chunk.filter(chunk > self.sent.user)
+        events, rules = inside(self._panes_under(window), window, only), self.rules
+        return describe(events, window, rules.calendar, self.profiles, rules.directory, rules.describe)
+
+
+def _users_in(events: Events) -> list[str]:
+    """Everybody with an event in these frames, sorted."""
+    if not events:
+        return []
+    return pl.concat([frame["user"].unique() for frame in events.values()]).unique().sort().to_list()
+
+
+class _Lazy(Sequence[str]):
+    """Users of a batch, turned into Python strings only when an event leaps and somebody asks."""
+
+    def __init__(self, users: pl.Series) -> None:
+        self._users = users
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        return str(self._users[index])

@@ -1,0 +1,149 @@
+"""The window store in Redis or Valkey. Everything a partition owns lies under one hash tag, so that scripts work on a cluster.
+
+    NAMESPACE:{p7}:meta       hash: layout, epoch, at, by, state
+    NAMESPACE:{p7}:panes      set of the pane numbers that have a list
+    NAMESPACE:{p7}:pane:N     list of blobs, in the order of reading
+    NAMESPACE:{p7}:profiles   hash: user -> blob
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
+
+from stream.errors import FencedError, RefusedError, StaleError, TransientError
+from windowing.store import Advance, Claimed, Start
+
+_PAGE = 64  # blobs; a blob is at most a batch
+_FSYNC_TIMEOUT_MS = 10_000
+
+
+class RedisStore:
+    """Durable state of one namespace's partitions in Redis 7 or Valkey.
+
+    Raises:
+        TransientError: the server could not be reached, from any method.
+    """
+
+    def __init__(self, url: str, namespace: str, **options: Any) -> None:
+        retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=5)
+        self._redis = redis.Redis.from_url(url, retry=retry, socket_timeout=30, health_check_interval=30, **options)
+        self._namespace = namespace
+        scripts = files("windowing") / "scripts"
+        self._claim = self._redis.register_script((scripts / "claim.lua").read_text())
+        self._begin = self._redis.register_script((scripts / "begin.lua").read_text())
+        self._advance = self._redis.register_script((scripts / "advance.lua").read_text())
+
+    def _key(self, partition: int, *parts: object) -> str:
+        return ":".join((self._namespace, f"{{p{partition}}}", *map(str, parts)))
+
+    def check(self) -> None:
+        """Refuse a server that may forget state under pressure.
+
+        Raises:
+            RefusedError: an eviction policy is set that can drop keys.
+        """
+        try:
+            policy = self._redis.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+        except ResponseError:
+            return  # managed servers forbid CONFIG; the operator has been told in the documentation
+        except RedisError as error:
+            raise _unreachable(error) from error
+        if policy != "noeviction":
+            raise RefusedError(
+                f"store: the server may evict keys (maxmemory-policy is {policy}); set it to noeviction, or windows would lose events"
+            )
+
+    def claim(self, partition: int, layout: str) -> Claimed:
+        """Become the owner of a partition."""
+        try:
+            epoch, held, at, state, panes = self._claim(keys=[self._key(partition, "meta"), self._key(partition, "panes")], args=[layout])
+        except RedisError as error:
+            raise _unreachable(error) from error
+        return Claimed(int(epoch), held.decode(), at.decode(), state.decode(), tuple(sorted(int(pane) for pane in panes)))
+
+    def begin(self, starts: Sequence[Start]) -> None:
+        """Write starting positions and wait until they are on disk."""
+        try:
+            for start in starts:
+                answer = self._begin(keys=[self._key(start.partition, "meta")], args=[start.epoch, start.at, start.state])
+                if answer != b"done":
+                    raise FencedError(f"partition {start.partition} has a newer owner")
+            self._wait_for_fsync()
+        except RedisError as error:
+            raise _unreachable(error) from error
+
+    def _wait_for_fsync(self) -> None:
+        if not int(self._redis.info("persistence").get("aof_enabled", 0)):
+            return
+        try:
+            self._redis.execute_command("WAITAOF", 1, 0, _FSYNC_TIMEOUT_MS)
+        except ResponseError:
+            # Redis before 7.2 has no WAITAOF: an explicit rewrite is the only command whose end means "on disk"
+            self._redis.bgrewriteaof()
+            while any(int(self._redis.info("persistence")[name]) for name in ("aof_rewrite_in_progress", "aof_rewrite_scheduled")):
+                time.sleep(0.01)
+
+    def panes(self, partition: int, panes: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
+        """The blobs of these panes, a page of a list at a time."""
+        for pane in panes:
+            key, blobs = self._key(partition, "pane", pane), []
+            try:
+                while page := self._redis.lrange(key, len(blobs), len(blobs) + _PAGE - 1):
+                    blobs.extend(page)
+            except RedisError as error:
+                raise _unreachable(error) from error
+            yield pane, blobs
+
+    def profiles(self, partition: int) -> Iterator[list[tuple[str, bytes]]]:
+        """All profiles, a page at a time; one may come twice."""
+        cursor = 0
+        while True:
+            try:
+                cursor, page = self._redis.hscan(self._key(partition, "profiles"), cursor, count=512)
+            except RedisError as error:
+                raise _unreachable(error) from error
+            yield [(user.decode(), blob) for user, blob in page.items()]
+            if not cursor:
+                return
+
+    def advance(self, changes: Sequence[Advance]) -> None:
+        """Carry out the changes, one script a partition, in one round trip."""
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for change in changes:
+                    self._advance(*self._call(change), client=pipeline)
+                answers = pipeline.execute()
+        except RedisError as error:
+            raise _unreachable(error) from error
+        for change, answer in zip(changes, answers, strict=True):
+            if answer == b"fenced":
+                raise FencedError(f"partition {change.partition} has a newer owner")
+            if answer == b"stale":
+                raise StaleError(f"partition {change.partition} is not where this cycle began")
+
+    def _call(self, change: Advance) -> tuple[list[str], list[Any]]:
+        keys = [self._key(change.partition, name) for name in ("meta", "panes", "profiles")]
+        keys += [self._key(change.partition, "pane", pane) for pane, _ in change.appends]
+        keys += [self._key(change.partition, "pane", pane) for pane in change.drops]
+        args: list[Any] = [change.epoch, change.begin, change.end, change.state, len(change.appends), len(change.drops)]
+        for pane, blob in change.appends:
+            args += (pane, blob)
+        args += change.drops
+        for user, blob in change.profiles:
+            args += (user, blob)
+        return keys, args
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._redis.close()
+
+
+def _unreachable(error: RedisError) -> TransientError:
+    # the class says what happened; the text of a server's reply may quote keys
+    return TransientError(f"store: {type(error).__name__}")

@@ -1,0 +1,162 @@
+"""Where a partition's state rests between cycles: the seam, and its in-memory twin. Knows nothing of events or features.
+
+Every write is a compare-and-set on where the cycle began, so that a repeated call is harmless and a store that came back
+older, or a second owner, is noticed before anything is mixed.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stream.errors import FencedError, StaleError
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What the store holds of a partition when an owner claims it.
+
+    `at` and `state` are empty for a partition that nobody has begun to read.
+    """
+
+    epoch: int
+    layout: str
+    at: str
+    state: str
+    panes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """One cycle's change to one partition: from where it began to where it ends.
+
+    Attributes:
+        partition: its number.
+        epoch: the owner's, from its claim.
+        begin: where the store must stand; compared byte by byte.
+        end: where it stands afterwards.
+        state: clocks and whatever else goes with the position.
+        appends: (pane, blob) to add behind what the pane holds.
+        drops: panes that are done with.
+        profiles: (user, blob) that replace what was there.
+    """
+
+    partition: int
+    epoch: int
+    begin: str
+    end: str
+    state: str
+    appends: Sequence[tuple[int, bytes]] = ()
+    drops: Sequence[int] = ()
+    profiles: Sequence[tuple[str, bytes]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a partition that nobody has read yet begins; fields as in `Advance`."""
+
+    partition: int
+    epoch: int
+    at: str
+    state: str
+
+
+class WindowStore(Protocol):
+    """Durable state of the partitions of one namespace."""
+
+    def claim(self, partition: int, layout: str) -> Claimed:
+        """Become the owner: raise the epoch and say where the partition stands."""
+        ...
+
+    def begin(self, starts: Sequence[Start]) -> None:
+        """Write the starting positions of partitions that have none, and return once that survives a crash.
+
+        Raises:
+            FencedError: a newer owner exists.
+        """
+        ...
+
+    def panes(self, partition: int, panes: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
+        """The blobs of these panes, in the order in which they were appended, page by page."""
+        ...
+
+    def profiles(self, partition: int) -> Iterator[list[tuple[str, bytes]]]:
+        """All profiles of the partition, in pages."""
+        ...
+
+    def advance(self, changes: Sequence[Advance]) -> None:
+        """Carry out each change if its partition stands at `begin`, or has just been moved to `end` by this epoch.
+
+        Raises:
+            FencedError: a newer owner exists; nothing of that partition was written.
+            StaleError: the partition stands elsewhere; nothing of it was written.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class _Held:
+    epoch: int = 0
+    layout: str = ""
+    at: str = ""
+    by: int = 0
+    state: str = ""
+    panes: dict[int, list[bytes]] = field(default_factory=dict)
+    profiles: dict[str, bytes] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """The in-memory twin: same promises, nothing survives the process."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, _Held] = {}
+
+    def claim(self, partition: int, layout: str) -> Claimed:
+        """Become the owner of a partition."""
+        held = self._held.setdefault(partition, _Held())
+        held.epoch += 1
+        held.layout = held.layout or layout
+        return Claimed(held.epoch, held.layout, held.at, held.state, tuple(sorted(held.panes)))
+
+    def begin(self, starts: Sequence[Start]) -> None:
+        """Write starting positions."""
+        for start in starts:
+            held = self._held[start.partition]
+            if held.epoch != start.epoch:
+                raise FencedError(f"partition {start.partition} has a newer owner")
+            held.at, held.state, held.by = start.at, start.state, start.epoch
+
+    def panes(self, partition: int, panes: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
+        """The blobs of these panes."""
+        held = self._held.get(partition, _Held())
+        return iter([(pane, list(held.panes.get(pane, ()))) for pane in panes])
+
+    def profiles(self, partition: int) -> Iterator[list[tuple[str, bytes]]]:
+        """All profiles, in one page."""
+        held = self._held.get(partition, _Held())
+        return iter([sorted(held.profiles.items())])
+
+    def advance(self, changes: Sequence[Advance]) -> None:
+        """Carry out each change as a compare-and-set."""
+        for change in changes:
+            held = self._held.get(change.partition, _Held())
+            if held.epoch != change.epoch:
+                raise FencedError(f"partition {change.partition} has a newer owner")
+            if held.at == change.end and held.by == change.epoch:
+                continue
+            if held.at != change.begin:
+                raise StaleError(f"partition {change.partition} is not where this cycle began")
+            for pane, blob in change.appends:
+                held.panes.setdefault(pane, []).append(blob)
+            for pane in change.drops:
+                held.panes.pop(pane, None)
+            held.profiles.update(change.profiles)
+            held.at, held.by, held.state = change.end, change.epoch, change.state
+
+    def snapshot(self) -> Mapping[int, object]:
+        """A copy of everything, for a test that brings the store back older."""
+        return copy.deepcopy(self._held)
+
+    def come_back_as(self, snapshot: Mapping[int, object]) -> None:
+        """Become what a snapshot was: what a crash with a late fsync does."""
+        self._held = copy.deepcopy(dict(snapshot))  # type: ignore[arg-type]
