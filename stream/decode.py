@@ -1,0 +1,505 @@
+"""A batch of records of one topic to an event frame, in one go. Bytes in, columns out. Knows nothing of brokers, offsets or clocks.
+
+Two readings that agree. The *columnar* one parses the whole batch with polars and accepts the records that are provably
+well-formed; whatever it cannot vouch for goes, record by record, to the *strict* one, which has the last word and gives the
+reason for a refusal. How a record is proved without looking into it twice:
+
+    {"id":"a","user":"ana","x":5}        structure: the bytes outside of strings, here { : , : , : 5 }  (8)
+     ====-===                            strings:   keys and string values, here 5
+
+A flat object of n members has at least 2n + 1 bytes of structure (braces, colons, commas), one more for each byte of a value
+that is no string. polars returned k known fields, each from at least one member, so n >= k; when strings and structure are
+just what k members explain, there is no room for another key, a duplicate, a null, or anything nested.
+"""
+
+import calendar
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import polars as pl
+
+from stream.errors import PoisonError
+from stream.kinds import FIELDS, KINDS, Kind, Millis, frame_schema
+from stream.zones import wall_to_utc
+
+MIN_TS: Final[Millis] = 631_152_000_000  # 1990-01-01
+MAX_TS: Final[Millis] = 7_258_118_400_000  # 2200-01-01, exclusive
+MAX_INTEGER: Final = 2**53
+
+_COMMON: Final = ("id", "kind", "ts", "user", "pc")
+_QUOTE, _BACKSLASH, _SPACE = ord('"'), ord("\\"), ord(" ")
+_MOST_STRUCTURE: Final = 400  # bytes outside of strings; more is nested junk or no record of ours
+_SAMPLED_EXTRAS: Final = 32
+_SAMPLE_BYTES: Final = 65_536
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """What is too much. Sizes in bytes of UTF-8; instants in UTC ms, `[min_ts, max_ts)`."""
+
+    max_record_bytes: int = 1_000_000
+    max_id_bytes: int = 256
+    max_user_bytes: int = 256
+    max_pc_bytes: int = 256
+    min_ts: Millis = MIN_TS
+    max_ts: Millis = MAX_TS
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that can never become an event: its index in the batch, a stable code, and a text without names or log contents."""
+
+    row: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """`frame`: column `row: UInt32` (index into the batch, ascending), then those of an event frame. `rejected`: by ascending row."""
+
+    frame: pl.DataFrame
+    rejected: list[Rejected]
+
+
+class BrokenRecordError(PoisonError):
+    """One record is no event; `reason` is the code for the dead letter's header."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def decode(kind: Kind, values: Sequence[bytes], keys: Sequence[bytes | None], zone: str, limits: DecodeLimits) -> Decoded:
+    """Turn the data records of one topic into an event frame and a list of refusals; together they name every row once.
+
+    `zone` says what naive times mean. Clock marks and null values must have been taken out before.
+
+    >>> value = b'{"id":"e1","kind":"logon","ts":"2010-01-04T08:12:33Z","user":"ana","pc":"PC-1","activity":"Logon"}'
+    >>> decoded = decode(Kind.LOGON, [value, b"junk"], [b"ana", b"ana"], "UTC", DecodeLimits())
+    >>> decoded.frame.rows()
+    [(0, 'ana', 1262592753000, 'e1', 'PC-1', 'Logon')]
+    >>> decoded.rejected[0].reason
+    'not_json'
+    """
+    if not values:
+        return Decoded(_frame(kind, []), [])
+    fast, doubtful = _columnar(kind, values, keys, zone, limits, np.arange(len(values)))
+    accepted: list[tuple[Any, ...]] = []
+    rejected: list[Rejected] = []
+    for row in doubtful.tolist():
+        try:
+            accepted.append((row, *decode_strictly(kind, values[row], keys[row], zone, limits)))
+        except BrokenRecordError as error:
+            rejected.append(Rejected(row, error.reason, str(error)))
+    frame = pl.concat([*fast, _frame(kind, accepted)]) if accepted or not fast else pl.concat(fast)
+    return Decoded(frame.sort("row") if accepted else frame, rejected)
+
+
+# ------------------------------------------------------------------------------------------------------- record by record
+
+
+def decode_strictly(kind: Kind, value: bytes, key: bytes | None, zone: str, limits: DecodeLimits) -> tuple[Any, ...]:
+    """Read one record; the columns of an event frame as a tuple. This is the definition of a good record.
+
+    Raises:
+        BrokenRecordError: with the reason's code.
+    """
+    record = _flat_object(value, limits)
+    _check_kind(kind, record.get("kind"))
+    for name, most in (("id", limits.max_id_bytes), ("user", limits.max_user_bytes), ("pc", limits.max_pc_bytes)):
+        _check_name(name, record, most)
+    for name, dtype in FIELDS[kind].items():
+        _check_type(name, record, dtype)
+    ts = _read_time(record.get("ts"), zone, limits)
+    if key is None or key != record["user"].encode():
+        raise BrokenRecordError("misrouted", "the record's key is not its user" if key is not None else "the record has no key")
+    return (record["user"], ts, record["id"], record.get("pc", ""), *(record.get(name) for name in FIELDS[kind]))
+
+
+def _flat_object(value: bytes, limits: DecodeLimits) -> dict[str, Any]:
+    if len(value) > limits.max_record_bytes:
+        raise BrokenRecordError("too_large", f"{len(value)} bytes are more than {limits.max_record_bytes}")
+    try:
+        record = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        try:
+            value.decode()
+        except UnicodeDecodeError as undecodable:
+            raise BrokenRecordError("encoding", f"byte {undecodable.start} is not UTF-8") from error
+        raise BrokenRecordError("not_json", f"no JSON at character {error.pos}") from error
+    if not isinstance(record, dict):
+        raise BrokenRecordError("not_object", f"a JSON {type(record).__name__} instead of an object")
+    if any(isinstance(field, list | dict) for field in record.values()):
+        raise BrokenRecordError("nested", "a field holds a list or an object")
+    _check_duplicates(value, record)
+    for name in (*_COMMON, *(name for fields in FIELDS.values() for name in fields)):
+        if name in record and record[name] is None:
+            raise BrokenRecordError("null_field", f"field {name} is null")
+    return record
+
+
+def _check_duplicates(value: bytes, record: Mapping[str, Any]) -> None:
+    """Of two equal keys, orjson keeps the last without a word."""
+    strings = len(record) + sum(isinstance(field, str) for field in record.values())
+    if _BACKSLASH not in value and value.count(b'"') == 2 * strings:
+        return  # every quotation mark is explained by a field that is left
+    try:
+        pairs = json.loads(value, object_pairs_hook=list)
+    except (RecursionError, ValueError) as error:
+        raise BrokenRecordError("nested", "the record is nested too deeply") from error
+    if len(pairs) != len(record):
+        raise BrokenRecordError("duplicate_key", "a key occurs twice")
+
+
+def _check_kind(kind: Kind, found: object) -> None:
+    if found == kind.value:
+        return
+    if isinstance(found, str) and found in KINDS:
+        raise BrokenRecordError("misrouted", f"a {found} record on the {kind} topic")
+    raise BrokenRecordError("unknown_kind", "field kind is missing" if found is None else "field kind names no known kind")
+
+
+def _check_name(name: str, record: Mapping[str, Any], most: int) -> None:
+    found = record.get(name)
+    if found is not None and not isinstance(found, str):
+        raise BrokenRecordError("bad_type", f"field {name} is no string")
+    if not found:
+        if name == "pc":
+            return
+        raise BrokenRecordError(f"missing_{name}", f"field {name} is missing or empty")
+    if len(found.encode()) > most:
+        raise BrokenRecordError("overlong", f"field {name} is longer than {most} bytes")
+    if _CONTROL.search(found):
+        raise BrokenRecordError("control_character", f"field {name} holds a control character")
+
+
+def _check_type(name: str, record: Mapping[str, Any], dtype: pl.DataType) -> None:
+    if name not in record:
+        return
+    found = record[name]
+    if dtype == pl.String():
+        if not isinstance(found, str):
+            raise BrokenRecordError("bad_type", f"field {name} is no string")
+    elif type(found) is not int or not 0 <= found <= MAX_INTEGER:
+        raise BrokenRecordError("bad_type", f"field {name} is no whole number from 0 to 2^53")
+
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall times are naive
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(?:([Zz])|([+-])(\d\d):?(\d\d))?", re.ASCII)
+
+
+def _read_time(found: object, zone: str, limits: DecodeLimits) -> Millis:
+    if found is None or found == "":
+        raise BrokenRecordError("missing_time", "field ts is missing or empty")
+    if not isinstance(found, str):
+        raise BrokenRecordError("bad_type", "field ts is no string")
+    match = _TIME.fullmatch(found)
+    if match is None:
+        raise BrokenRecordError("bad_time", "field ts is no ISO 8601 date and time")
+    date, time_of_day, fraction, utc, sign, hours, minutes = match.groups()
+    try:
+        wall = datetime.fromisoformat(f"{date}T{time_of_day}")
+    except ValueError as error:
+        raise BrokenRecordError("bad_time", "field ts is no date and time of the calendar") from error
+    ts = (wall - _EPOCH) // timedelta(milliseconds=1) + int((fraction or "0")[:3].ljust(3, "0"))
+    if sign:
+        if int(hours) > 23 or int(minutes) > 59:
+            raise BrokenRecordError("bad_time", "field ts has an impossible offset")
+        ts -= (int(hours) * 60 + int(minutes)) * (60_000 if sign == "+" else -60_000)
+    elif not utc and limits.min_ts - _DAY_MS <= ts < limits.max_ts + _DAY_MS:
+        ts = int(wall_to_utc(np.array([ts], np.int64), zone)[0])
+    if not limits.min_ts <= ts < limits.max_ts:
+        raise BrokenRecordError("impossible_time", "field ts lies outside of the years that events can have")
+    return ts
+
+
+# --------------------------------------------------------------------------------------------------------- whole batches
+
+
+def _columnar(
+    kind: Kind, values: Sequence[bytes], keys: Sequence[bytes | None], zone: str, limits: DecodeLimits, rows: Ints
+) -> tuple[list[pl.DataFrame], Ints]:
+    """Frames of the records that are provably good, in order, and the rows that need the strict reading."""
+    shape = _Shape.of(values, limits)
+    plausible = shape.plausible()
+    if not plausible.all():
+        kept = np.flatnonzero(plausible)
+        shape, keys = shape.take(kept), [keys[i] for i in kept.tolist()]
+        values = [values[i] for i in kept.tolist()]
+        rows, doubtful = rows[kept], rows[~plausible]
+    else:
+        doubtful = np.empty(0, np.int64)
+    if not len(rows):
+        return [], doubtful
+    parsed = _parse(kind, values)
+    if parsed is not None:
+        good = _proved(parsed, shape) & _sound(parsed, keys, kind, limits)
+        ts, timed = read_times(parsed["ts"], zone)
+        good &= timed & (ts >= limits.min_ts) & (ts < limits.max_ts)
+        frame = _event_columns(kind, parsed, ts, rows)
+        frames = [frame if good.all() else frame.filter(pl.Series(good))]
+        rest = rows[~good]
+    else:
+        # polars gives up a whole batch for one record that is no JSON: take those out and try again
+        is_object = np.fromiter(map(_is_object, values), np.bool_, len(values))
+        if is_object.all():
+            frames, rest = [], rows
+        else:
+            objects = np.flatnonzero(is_object).tolist()
+            frames, rest = _columnar(kind, [values[i] for i in objects], [keys[i] for i in objects], zone, limits, rows[is_object])
+            rest = np.concatenate([rest, rows[~is_object]])
+    return frames, np.sort(np.concatenate([doubtful, rest]))
+
+
+def _is_object(value: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(value), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the bytes of each record look like without parsing them; every array has one entry a record."""
+
+    braced: Bools  # begins with {, ends with }, no line break, not too large, no escape that polars reads differently
+    paired: Bools  # an even number of quotation marks
+    strings: Ints  # strings, keys included
+    structure: Ints  # bytes outside of strings
+    spaced: Ints  # strings with a space before them
+
+    @staticmethod
+    def of(values: Sequence[bytes], limits: DecodeLimits) -> "_Shape":
+        n = len(values)
+        sizes = np.fromiter(map(len, values), np.int64, n)
+        joined = b"\n".join(values)
+        raw = np.frombuffer(joined, np.uint8)
+        ends = np.cumsum(sizes + 1) - 1
+        starts = ends - sizes
+        braced: Bools = (sizes >= 2) & (sizes <= limits.max_record_bytes)
+        braced[braced] = (raw[starts[braced]] == ord("{")) & (raw[ends[braced] - 1] == ord("}"))
+        if joined.count(b"\n") != n - 1:
+            breaks = np.flatnonzero(raw == ord("\n"))
+            braced &= np.diff(np.searchsorted(breaks, np.append(starts, ends[-1]))) <= (np.arange(n) < n - 1)
+        quotes = np.flatnonzero(raw == _QUOTE)
+        if _BACKSLASH in joined:
+            quotes, odd = _unescaped(raw, quotes)
+            braced[np.searchsorted(ends, np.concatenate([odd, _surrogates(joined, raw)]))] = False
+        bounds = np.append(np.searchsorted(quotes, starts), len(quotes))
+        counts = np.diff(bounds)
+        paired: Bools = counts % 2 == 0
+        if not paired.all():
+            quotes = quotes[np.repeat(paired, counts)]
+            bounds = np.append(0, np.cumsum(np.where(paired, counts, 0)))
+        opens, closes = quotes[0::2], quotes[1::2]
+        inside = _sums(closes - opens + 1, bounds // 2)
+        spaced = _sums(raw[opens - 1] == _SPACE, bounds // 2)
+        return _Shape(braced, paired, np.diff(bounds) // 2, sizes - inside, spaced)
+
+    def plausible(self) -> Bools:
+        """Records that polars may be given: it misreads none of them, whatever else is wrong with them."""
+        return self.braced & self.paired & (self.structure <= _MOST_STRUCTURE)
+
+    def take(self, kept: Ints) -> "_Shape":
+        return _Shape(self.braced[kept], self.paired[kept], self.strings[kept], self.structure[kept], self.spaced[kept])
+
+
+def _sums(of: Ints | Bools, bounds: Ints) -> Ints:
+    """Sum of each stretch bounds[i]..bounds[i + 1] of an array."""
+    running = np.concatenate([np.zeros(1, np.int64), np.cumsum(of)])
+    total: Ints = running[bounds[1:]] - running[bounds[:-1]]
+    return total
+
+
+def _unescaped(raw: npt.NDArray[np.uint8], quotes: Ints) -> tuple[Ints, Ints]:
+    """The quotation marks that begin or end a string, and those of which a glance of two bytes cannot tell."""
+    if not len(quotes):
+        return quotes, quotes
+    escaped = (raw[quotes - 1] == _BACKSLASH) & (quotes > 0)
+    unclear = escaped & (raw[quotes - 2] == _BACKSLASH)
+    return quotes[~escaped], quotes[unclear]
+
+
+def _surrogates(joined: bytes, raw: npt.NDArray[np.uint8]) -> Ints:
+    """Where a surrogate's escape may begin: polars reads a lone one as a NUL character."""
+    if b"\\ud" not in joined and b"\\uD" not in joined:
+        return np.empty(0, np.int64)
+    at = np.flatnonzero((raw[:-2] == _BACKSLASH) & (raw[1:-1] == ord("u")) & ((raw[2:] | 32) == ord("d")))
+    return at
+
+
+def _parse(kind: Kind, values: Sequence[bytes]) -> pl.DataFrame | None:
+    """The records as columns, or None when one of them is no JSON. A field of another type than asked for is null or stringified."""
+    extras = {name: pl.String() for name in _sampled_extras(kind, values)}
+    schema = {name: pl.String() for name in _COMMON} | FIELDS[kind] | extras
+    try:
+        parsed = pl.read_ndjson(b"\n".join(values), schema=schema, ignore_errors=True, low_memory=True)
+    except pl.exceptions.PolarsError:
+        return None
+    return parsed if parsed.height == len(values) else None
+
+
+def _sampled_extras(kind: Kind, values: Sequence[bytes]) -> list[str]:
+    """Fields that we ignore but that the producer seems to write in every record, so that they can be accounted for."""
+    extras: dict[str, None] = {}
+    for value in (values[0], values[len(values) // 2]):
+        if len(value) > _SAMPLE_BYTES:
+            continue
+        try:
+            record = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            continue
+        known = {*_COMMON, *FIELDS[kind]}
+        extras |= {name: None for name, field in record.items() if name not in known and isinstance(field, str)}
+    return list(extras)[:_SAMPLED_EXTRAS]
+
+
+def _proved(parsed: pl.DataFrame, shape: _Shape) -> Bools:
+    """Records that are flat, without duplicates, nulls or unknown fields: see the module's text for the argument."""
+    present: Ints = np.zeros(parsed.height, np.int64)
+    strings: Ints = np.zeros(parsed.height, np.int64)
+    digits: Ints = np.zeros(parsed.height, np.int64)
+    numbers = 0
+    for name in parsed.columns:
+        column = parsed[name]
+        here: Any = 1 if column.null_count() == 0 else column.is_not_null().to_numpy().astype(np.int64)
+        present += here
+        if column.dtype == pl.String:
+            strings += here
+        else:
+            numbers += 1
+            digits += _digits(column.fill_null(-1).to_numpy())
+    structure = shape.structure - shape.spaced - (2 * present + 1 + digits)
+    proved: Bools = (shape.strings == present + strings) & (structure >= 0) & (structure <= numbers)
+    return proved
+
+
+_POWERS_OF_TEN: Final = 10 ** np.arange(1, 17, dtype=np.int64)
+
+
+def _digits(numbers: Ints) -> Ints:
+    """Decimal digits of each number; 0 for a missing one (-1)."""
+    found: Ints = np.searchsorted(_POWERS_OF_TEN, numbers, side="right") + 1
+    return np.where(numbers < 0, 0, found)
+
+
+def _sound(parsed: pl.DataFrame, keys: Sequence[bytes | None], kind: Kind, limits: DecodeLimits) -> Bools:
+    """Records whose names, kind, key and numbers are as they should be."""
+    checks = [
+        pl.col("kind") == kind.value,
+        pl.col("user").cast(pl.Binary) == pl.Series("key", keys, dtype=pl.Binary),
+        pl.col("id").str.len_bytes().is_between(1, limits.max_id_bytes),
+        pl.col("user").str.len_bytes().is_between(1, limits.max_user_bytes),
+        pl.col("pc").is_null() | (pl.col("pc").str.len_bytes() <= limits.max_pc_bytes),
+        *(~pl.col(name).fill_null("").str.contains(_CONTROL.pattern) for name in ("id", "user", "pc")),
+        *(pl.col(name).fill_null(0).is_between(0, MAX_INTEGER) for name, dtype in FIELDS[kind].items() if dtype == pl.Int64()),
+    ]
+    sound: Bools = parsed.select(pl.all_horizontal(checks).fill_null(value=False).alias("sound"))["sound"].to_numpy()
+    return sound
+
+
+def _event_columns(kind: Kind, parsed: pl.DataFrame, ts: Ints, rows: Ints) -> pl.DataFrame:
+    columns = [pl.Series("row", rows, dtype=pl.UInt32), parsed["user"], pl.Series("ts", ts, dtype=pl.Int64), parsed["id"]]
+    pc = parsed["pc"]
+    columns += [pc.fill_null("") if pc.null_count() else pc, *(parsed[name] for name in FIELDS[kind])]
+    return pl.DataFrame(columns)
+
+
+def _frame(kind: Kind, tuples: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+    return pl.DataFrame(tuples, schema={"row": pl.UInt32(), **frame_schema(kind)}, orient="row")
+
+
+# ------------------------------------------------------------------------------------------------------------------ times
+
+_DAY_MS: Final[Millis] = 86_400_000
+_DAYS_IN_MONTH: Final = np.array([0, *(calendar.monthrange(2001, month)[1] for month in range(1, 13))], np.int64)
+_SEPARATORS: Final = ((4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":"))
+_DIGITS: Final = (0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18)
+# length of the text -> (has milliseconds, how it ends)
+_LAYOUTS: Final = {19: (False, ""), 20: (False, "Z"), 23: (True, ""), 24: (True, "Z"), 25: (False, "+"), 29: (True, "+")}
+
+
+def read_times(texts: pl.Series, zone: str) -> tuple[Ints, Bools]:
+    """Read ISO 8601 times in their usual layouts: UTC ms, and whether each could be read. The strict reading knows more layouts.
+
+    2010-01-04T08:12:33, with or without .123, with Z, +01:00 or nothing (then in `zone`). Same length as `texts`; nulls are unread.
+    """
+    ts: Ints = np.zeros(len(texts), np.int64)
+    good: Bools = np.zeros(len(texts), np.bool_)
+    lengths = texts.str.len_bytes().fill_null(0).to_numpy()
+    for length, (millis, tail) in _LAYOUTS.items():
+        here = lengths == length
+        if here.all():
+            return _read_layout(texts, length, millis, tail, zone)
+        if here.any():
+            ts[here], good[here] = _read_layout(texts.filter(pl.Series(here)), length, millis, tail, zone)
+    return ts, good
+
+
+def _read_layout(texts: pl.Series, length: int, millis: bool, tail: str, zone: str) -> tuple[Ints, Bools]:
+    """Times that are all of one length."""
+    raw = np.frombuffer("".join(texts.to_list()).encode(), np.uint8).reshape(-1, length)
+    column = np.ascontiguousarray(raw.T)
+    good: Bools = np.ones(len(raw), np.bool_)
+    separators, places = list(_SEPARATORS), list(_DIGITS)
+    if millis:
+        separators.append((19, "."))
+        places += [20, 21, 22]
+    if tail == "Z":
+        separators.append((length - 1, "Z"))
+    elif tail == "+":
+        separators.append((length - 3, ":"))
+        places += [length - 5, length - 4, length - 2, length - 1]
+        good &= (column[length - 6] == ord("+")) | (column[length - 6] == ord("-"))
+    for place, sign in separators:
+        good &= column[place] == ord(sign)
+    digit = column - ord("0")  # wraps round: whatever is no digit is greater than 9
+    for place in places:
+        good &= digit[place] <= 9
+
+    def number(*at: int) -> Ints:
+        found: Ints = digit[at[0]].astype(np.int64)
+        for place in at[1:]:
+            found = found * 10 + digit[place]
+        return found
+
+    year, month, day = number(0, 1, 2, 3), number(5, 6), number(8, 9)
+    hour, minute, second = number(11, 12), number(14, 15), number(17, 18)
+    good &= (month >= 1) & (month <= 12) & (hour <= 23) & (minute <= 59) & (second <= 59) & (year >= 1)
+    month = np.where(good, month, 1)
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    good &= (day >= 1) & (day <= _DAYS_IN_MONTH[month] + (leap & (month == 2)))
+    ts = _days(year, month, day) * _DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000
+    if millis:
+        ts += number(20, 21, 22)
+    if tail == "+":
+        hours, minutes = number(length - 5, length - 4), number(length - 2, length - 1)
+        good &= (hours <= 23) & (minutes <= 59)
+        offset = (hours * 60 + minutes) * 60_000
+        ts -= np.where(column[length - 6] == ord("+"), offset, -offset)
+    elif not tail:
+        good &= (ts >= MIN_TS - _DAY_MS) & (ts < MAX_TS + _DAY_MS)
+        ts = wall_to_utc(np.where(good, ts, MIN_TS), zone)
+    return ts, good
+
+
+def _days(year: Ints, month: Ints, day: Ints) -> Ints:
+    """Days since 1970-01-01 in the Gregorian calendar (H. Hinnant, "chrono-compatible low-level date algorithms")."""
+    shifted = year - (month <= 2)
+    era = shifted // 400
+    year_of_era = shifted - era * 400
+    day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    days: Ints = era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year - 719_468
+    return days
