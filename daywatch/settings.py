@@ -81,14 +81,19 @@ class KafkaSettings(_Group):
     ssl_certificate_location: str | None = None
     ssl_key_location: str | None = None
     ssl_key_password: SecretStr | None = None
+    session_timeout: Duration = Field(default="10s", ge=1_000)  # type: ignore[assignment]
 
     def client(self) -> dict[str, str]:
         """The properties that every Kafka client is made with, in librdkafka's names."""
         properties: dict[str, str] = {}
         for name, value in self:
-            if value is not None:
+            if value is not None and name != "session_timeout":
                 properties[name.replace("_", ".")] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         return properties
+
+    def member(self) -> dict[str, int]:
+        """What a member of a consumer group is made with besides, `_` for `.`: when it counts as dead, how often it says it lives."""
+        return {"session_timeout_ms": self.session_timeout, "heartbeat_interval_ms": self.session_timeout // 4}
 
 
 class StoreSettings(_Group):
