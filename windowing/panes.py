@@ -68,7 +68,7 @@ def decode_blobs(blobs: Iterable[bytes]) -> dict[Kind, pl.DataFrame]:
             else:
                 # small batches before this one must stay before it
                 _flush(kind, lines, frames)
-                frames[kind].append(pl.read_ipc(io.BytesIO(body), memory_map=False))
+                frames[kind].append(pl.read_ipc(io.BytesIO(body)))
     for kind in KINDS:
         _flush(kind, lines, frames)
     return {kind: pl.concat(found) for kind, found in frames.items() if found}
