@@ -1,0 +1,176 @@
+"""What every Kafka consumer group here has in common: its properties, its committed offsets, the bounds of its logs.
+
+Knows nothing of what the records hold, nor of when a worker reads, pauses or commits.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from stream.errors import RefusedError, TransientError
+
+_T = TypeVar("_T")
+
+# a pending transaction is ended by its time-out (10 s), which the broker looks for every 10 s
+STABLE_WITHIN_S = 60.0
+
+_MISSING = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - librdkafka's own codes begin with an underscore
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+        KafkaError._NOENT,  # noqa: SLF001
+    }
+)
+
+
+class Place(NamedTuple):
+    """One topic-partition."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a group has committed for one topic-partition: the next offset to read, and the text that went with it."""
+
+    offset: int
+    metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """First offset that a topic-partition still has, and the one that its next record would get; uncommitted records count."""
+
+    start: int
+    end: int
+
+
+def group_config(client: Mapping[str, Any], group: str, **more: Any) -> dict[str, Any]:
+    """Properties of a group consumer: reads only what is committed, commits nothing by itself, never guesses a position.
+
+    `more` adds properties, `_` for `.`. The `range` assignor gives partition p of every subscribed topic to one member.
+    """
+    return {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "partition.assignment.strategy": "range",
+        "enable.partition.eof": True,
+        "session.timeout.ms": 10_000,
+        "fetch.queue.backoff.ms": 5,
+        "fetch.message.max.bytes": 4_000_000,
+        "queued.max.messages.kbytes": 32_768,
+        **{name.replace("_", "."): value for name, value in more.items()},
+        **client,
+    }
+
+
+def committed_when_stable(consumer: Consumer, places: Iterable[Place], within_s: float = STABLE_WITHIN_S) -> dict[Place, Committed]:
+    """What the group has committed, once no transaction that would change it is pending. Places without a commit are left out.
+
+    The consumer must be `read_committed`: otherwise a pending commit is answered with the value before it.
+
+    Raises:
+        TransientError: not stable, or no answer, in time.
+    """
+    asked = [TopicPartition(*place) for place in places]
+    answers = _patiently(lambda left_s: _without_errors(consumer.committed(asked, timeout=left_s)), within_s, "committed offsets")
+    return {Place(a.topic, a.partition): Committed(a.offset, a.metadata or "") for a in answers if a.offset >= 0}
+
+
+def bounds(client: Mapping[str, Any], places: Iterable[Place], within_s: float = 30.0) -> dict[Place, Bounds]:
+    """Where each topic-partition begins and ends now.
+
+    Raises:
+        RefusedError: there is no such topic or partition.
+        TransientError: no answer in time.
+    """
+    admin = AdminClient(dict(client))
+    asked = [TopicPartition(*place) for place in places]
+
+    def ask(spec: OffsetSpec, left_s: float) -> dict[Place, int]:
+        found = admin.list_offsets(dict.fromkeys(asked, spec), request_timeout=min(left_s, 10.0))
+        return {Place(at.topic, at.partition): future.result(left_s).offset for at, future in found.items()}
+
+    earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    starts = _patiently(lambda left_s: ask(earliest, left_s), within_s, "start of a log")
+    ends = _patiently(lambda left_s: ask(latest, left_s), within_s, "end of a log")
+    return {place: Bounds(max(starts[place], 0), max(ends[place], 0)) for place in starts}
+
+
+def partitions_of(client: Mapping[str, Any], topic: str, within_s: float = 30.0) -> int:
+    """How many partitions a topic has.
+
+    Raises:
+        RefusedError: there is no such topic.
+        TransientError: no answer in time.
+    """
+    admin = AdminClient(dict(client))
+    found = _patiently(lambda left_s: admin.list_topics(topic, timeout=left_s), within_s, f"topic {topic}").topics.get(topic)
+    if found is None or found.error is not None or not found.partitions:
+        raise RefusedError(f"there is no topic {topic}; create the topics with `daywatch topics create`")
+    return len(found.partitions)
+
+
+def assign_at(consumer: Consumer, positions: Mapping[Place, int]) -> None:
+    """Read these topic-partitions, each from its offset on, and nothing else; what had been fetched before is dropped.
+
+    Works in `on_assign`, and later as a seek of everything at once.
+    """
+    consumer.assign([TopicPartition(place.topic, place.partition, offset) for place, offset in positions.items()])
+
+
+def is_end(error: KafkaError | None) -> bool:
+    """Whether a polled message only says that its topic-partition has been read to its end."""
+    return error is not None and error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's name for it
+
+
+def check_polled(error: KafkaError) -> None:
+    """Sort out an error that came from polling (not the end of a partition); return when it mends itself.
+
+    Raises:
+        RefusedError: the position lies outside the log.
+        TransientError: anything else that does not.
+    """
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
+        raise RefusedError(
+            "a position lies before the start or beyond the end of its log (records expired, or a topic was made anew); "
+            "use a new namespace, or raise the retention"
+        )
+    if error.code() in _MISSING:
+        raise RefusedError("a topic is missing; create the topics with `daywatch topics create`")
+    if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+        raise RefusedError(f"the broker refuses: {error.str()}")
+    if error.fatal():
+        raise TransientError(f"Kafka consumer ended: {error.name()} ({error.str()})")
+
+
+def _without_errors(answers: list[TopicPartition]) -> list[TopicPartition]:
+    for answer in answers:
+        if answer.error is not None:
+            raise KafkaException(answer.error)
+    return answers
+
+
+def _patiently(ask: Callable[[float], _T], within_s: float, what: str) -> _T:
+    """Ask again while the broker says that it cannot answer yet. A topic that was made a moment ago gets three seconds to be known."""
+    began = time.monotonic()
+    while True:
+        gone_s = time.monotonic() - began
+        try:
+            return ask(max(within_s - gone_s, 0.5))
+        except KafkaException as error:
+            cause: KafkaError = error.args[0]
+            if cause.code() in _MISSING and gone_s >= min(3.0, within_s):
+                raise RefusedError("a topic is missing; create the topics with `daywatch topics create`") from error
+            if gone_s >= within_s:
+                raise TransientError(f"no {what} from Kafka within {within_s:.0f} s: {cause.name()}") from error
+            time.sleep(0.1)

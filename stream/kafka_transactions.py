@@ -1,0 +1,203 @@
+"""A Kafka producer whose every write is one whole transaction: records and consumer offsets together, or nothing.
+
+Each transaction has three outcomes, and the caller does something different about each: it is committed (`transact` returns);
+it failed or nobody knows (`TransientError`: drop what is in memory and recover from what is committed); a newer owner of the
+transactional id exists (`FencedError`: stop). After either error the old producer is gone: librdkafka lacks KIP-890, so one whose
+EndTxn timed out may commit late or hang. `reopen` makes a new one, whose start ends whatever the old one left pending.
+
+Knows nothing of windows, verdicts, or where the offsets come from.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from stream.errors import FencedError, TransientError
+
+TRANSACTION_TIMEOUT_MS = 10_000
+
+# what the broker says to a producer whose transactional id somebody else has taken - or whose transaction it has timed out itself
+_FENCING = frozenset(
+    {
+        KafkaError._FENCED,  # noqa: SLF001 - librdkafka's own codes begin with an underscore
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.TRANSACTION_COORDINATOR_FENCED,
+    }
+)
+
+
+class Outgoing(NamedTuple):
+    """A record to write. Without a partition its key decides (murmur2_random); a timestamp is wall clock, and the broker's if 0."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int = -1
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+def producer_config(client: Mapping[str, Any]) -> dict[str, Any]:
+    """Properties of every producer here: the project's partitioner, all acknowledgements, larger records than the default allows."""
+    return {
+        "partitioner": "murmur2_random",  # librdkafka's default agrees with Java's for a third of keys only
+        "enable.idempotence": True,
+        "message.max.bytes": 16_000_000,
+        "compression.type": "lz4",
+        **client,
+    }
+
+
+def transactional_config(client: Mapping[str, Any], transactional_id: str) -> dict[str, Any]:
+    """Properties of a transactional producer: short time-out, and no waiting that a short transaction would feel."""
+    return {
+        **producer_config(client),
+        "transactional.id": transactional_id,
+        # an open transaction of a dead worker holds up every reader and its successor's recovery for this long
+        "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+        # after a commit the broker answers CONCURRENT_TRANSACTIONS until its markers are written; the default waits 100 ms each time
+        "retry.backoff.ms": 2,
+        "linger.ms": 0,
+    }
+
+
+class TransactionalProducer:
+    """One transactional id and the producer that holds it at the moment.
+
+    Not for several threads. `on_step` is told `begun`, `produced`, `offsets` and `committed`; tests use it to die in between.
+    """
+
+    def __init__(
+        self,
+        client: Mapping[str, Any],
+        transactional_id: str,
+        *,
+        on_step: Callable[[str], None] | None = None,
+        on_log: Any = None,
+    ) -> None:
+        """Say how to connect; `reopen` (or the first `transact`) does it. `on_log` is a `logging.Logger` for librdkafka's messages."""
+        self._config = transactional_config(client, transactional_id)
+        if on_log is not None:
+            self._config["logger"] = on_log
+        self._on_step = on_step or (lambda _step: None)
+        self._producer: Producer | None = None
+        self._failures: list[KafkaError] = []
+
+    def reopen(self, within_s: float = 60.0) -> None:
+        """Put a new producer in the place of the old one. On return no transaction of this transactional id is pending.
+
+        Raises:
+            TransientError: the broker did not answer in time.
+            FencedError: the id was taken by another in that very moment.
+        """
+        self.discard()
+        producer = Producer(self._config)
+        try:
+            _until_answered(producer.init_transactions, within_s)
+        except KafkaException as error:
+            raise _sorted_out(error, "cannot begin", fenced=True) from error
+        self._producer = producer
+
+    def discard(self) -> None:
+        """Drop the producer with whatever it had not written. A pending transaction ends by `reopen` or by its time-out."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(KafkaException):
+                producer.purge()
+            # not close(): that aborts and flushes, for ever when the broker is away. The object's end does neither.
+            del producer
+        self._failures = []
+
+    def transact(
+        self,
+        records: Iterable[Outgoing],
+        offsets: Sequence[TopicPartition] = (),
+        group: Any = None,
+        within_s: float = 2 * TRANSACTION_TIMEOUT_MS / 1000,
+    ) -> None:
+        """Write the records and commit the offsets (next offsets to read, metadata included) as one transaction.
+
+        `group` is what `Consumer.consumer_group_metadata()` gave when the partitions were assigned: kept from then, it is a stale
+        member's mark, and its commit is refused.
+
+        Raises:
+            TransientError: failed or uncertain; the producer is gone, recover and go on.
+            FencedError: another producer has taken this transactional id.
+        """
+        if self._producer is None:
+            self.reopen()
+        producer = self._producer
+        assert producer is not None  # noqa: S101 - for the type checker: reopen raises or sets it
+        began = time.monotonic()
+        try:
+            self._attempt(producer, records, offsets, group, within_s)
+        except KafkaException as error:
+            self.discard()
+            # a transaction that outlived its time-out was ended by the broker, which then answers as it does to a fenced producer
+            young = time.monotonic() - began < TRANSACTION_TIMEOUT_MS / 1000
+            raise _sorted_out(error, "failed or uncertain", fenced=young) from error
+        except BaseException:
+            self.discard()
+            raise
+
+    def _attempt(
+        self, producer: Producer, records: Iterable[Outgoing], offsets: Sequence[TopicPartition], group: Any, within_s: float
+    ) -> None:
+        producer.begin_transaction()
+        self._on_step("begun")
+        for record in records:
+            self._produce(producer, record)
+        producer.poll(0)
+        self._on_step("produced")
+        if offsets:
+            _until_answered(lambda left_s: producer.send_offsets_to_transaction(list(offsets), group, left_s), within_s)
+        self._on_step("offsets")
+        # commits only when every record has been delivered; never repeated after a time-out, see above
+        producer.commit_transaction(within_s)
+        if self._failures:
+            raise KafkaException(self._failures[0])
+        self._on_step("committed")
+
+    def _produce(self, producer: Producer, record: Outgoing) -> None:
+        while True:
+            try:
+                producer.produce(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    partition=record.partition,
+                    headers=list(record.headers),
+                    on_delivery=self._on_delivery,
+                )
+            except BufferError:
+                producer.poll(0.1)
+            else:
+                return
+
+    def _on_delivery(self, error: KafkaError | None, _message: Any) -> None:
+        if error is not None:
+            self._failures.append(error)
+
+
+def _until_answered(call: Callable[[float], object], within_s: float) -> None:
+    """Repeat a call that may be repeated until it succeeds; librdkafka says which errors those are."""
+    deadline = time.monotonic() + within_s
+    while True:
+        left_s = deadline - time.monotonic()
+        try:
+            call(max(left_s, 0.1))
+        except KafkaException as error:
+            if not error.args[0].retriable() or time.monotonic() >= deadline:
+                raise
+        else:
+            return
+
+
+def _sorted_out(error: KafkaException, what: str, *, fenced: bool) -> TransientError | FencedError:
+    cause: KafkaError = error.args[0]
+    if fenced and cause.code() in _FENCING:
+        return FencedError("another process works under the same transactional id; give each its own `instance`")
+    return TransientError(f"Kafka transaction {what}: {cause.name()} ({cause.str()})")
