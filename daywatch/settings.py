@@ -82,12 +82,13 @@ class KafkaSettings(_Group):
     ssl_key_location: str | None = None
     ssl_key_password: SecretStr | None = None
     session_timeout: Duration = Field(default="10s", ge=1_000)  # type: ignore[assignment]
+    embedded: bool = Field(default=False, description="The broker is the embedded one, whose end offsets cannot be believed.")
 
     def client(self) -> dict[str, str]:
         """The properties that every Kafka client is made with, in librdkafka's names."""
         properties: dict[str, str] = {}
         for name, value in self:
-            if value is not None and name != "session_timeout":
+            if value is not None and name not in ("session_timeout", "embedded"):
                 properties[name.replace("_", ".")] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         return properties
 
