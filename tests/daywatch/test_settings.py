@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daywatch.settings import Settings, load, parse_duration, setting_names
+from stream.errors import ConfigurationError
+
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture(autouse=True)
+def nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(flags: dict[str, object] | None = None, config: Path | None = None) -> str:
+    with pytest.raises(ConfigurationError) as error:
+        load(config, flags)
+    return str(error.value)
+
+
+def test_the_defaults_are_a_day_every_six_hours_in_utc() -> None:
+    settings = load()
+    assert (settings.namespace, settings.zone, settings.topics.partitions) == ("daywatch", "UTC", 4)
+    assert (settings.window.size, settings.window.hop) == (24 * HOUR_MS, 6 * HOUR_MS)
+    assert settings.window.learning_days == 14
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "other.toml"
+    file.write_text('zone = "Asia/Kolkata"\n[window]\nhop = "3h"\nsize = "2d"\n')
+    monkeypatch.setenv("DAYWATCH_WINDOW__HOP", "12h")
+    assert load().window.hop == 12 * HOUR_MS
+    found = load(file)
+    assert (found.zone, found.window.size, found.window.hop) == ("Asia/Kolkata", 48 * HOUR_MS, 12 * HOUR_MS)
+    assert load(file, {"window.hop": "24h"}).window.hop == 24 * HOUR_MS
+
+
+def test_a_settings_file_in_the_working_directory_is_found(tmp_path: Path) -> None:
+    (tmp_path / "daywatch.toml").write_text('namespace = "acme"')
+    assert load().namespace == "acme"
+
+
+def test_the_environments_names_are_the_settings_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAYWATCH_KAFKA__BOOTSTRAP_SERVERS", "k1:9092,k2:9092")
+    monkeypatch.setenv("DAYWATCH_STORE__URL", "rediss://r:6380/1")
+    monkeypatch.setenv("DAYWATCH_NAMESPACE", "acme")
+    found = load()
+    assert (found.kafka.bootstrap_servers, found.store.url, found.namespace) == ("k1:9092,k2:9092", "rediss://r:6380/1", "acme")
+
+
+def test_variables_that_are_no_settings_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAYWATCH_DEBUG", "1")
+    monkeypatch.setenv("DAYWATCH_TEST_KAFKA", "/nowhere")
+    load()
+
+
+def test_an_error_names_the_setting_its_origin_and_the_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert refused({"window.hop": "6"}) == (
+        "window.hop: '6' is not a duration; write a number and a unit, such as 90s, 6h or 1d (from the command line)"
+    )
+    assert "did you mean window.hop?" in refused({"window.hopp": "6h"})
+    assert "use an IANA name such as Europe/Berlin" in refused({"zone": "Mars/Olympus"})
+    file = tmp_path / "x.toml"
+    file.write_text("[topics]\npartitions = 0\n")
+    assert refused(config=file).endswith(f"(from {file})")
+    monkeypatch.setenv("DAYWATCH_TOPICS__PARTITIONS", "many")
+    assert "environment variable DAYWATCH_TOPICS__PARTITIONS" in refused()
+
+
+def test_a_hop_that_does_not_divide_the_day_is_refused() -> None:
+    assert "must divide" in refused({"window.hop": "7h"})
+
+
+def test_a_file_that_is_missing_or_no_toml_is_refused_by_name(tmp_path: Path) -> None:
+    assert "name an existing TOML file" in refused(config=tmp_path / "missing.toml")
+    bad = tmp_path / "bad.toml"
+    bad.write_text("zone = ")
+    assert f"{bad} is not TOML" in refused(config=bad)
+
+
+def test_settings_cannot_be_changed_and_hide_their_secrets() -> None:
+    settings = load(flags={"kafka.sasl_password": "hunter2"})
+    assert "hunter2" not in repr(settings)
+    assert settings.kafka.client()["sasl.password"] == "hunter2"
+    with pytest.raises(ValueError, match="frozen"):
+        settings.zone = "Europe/Berlin"
+
+
+def test_a_client_is_made_with_librdkafkas_names_and_nothing_else() -> None:
+    assert load().kafka.client() == {"bootstrap.servers": "127.0.0.1:9092", "security.protocol": "PLAINTEXT"}
+    assert load().kafka.member() == {"session_timeout_ms": 10_000, "heartbeat_interval_ms": 2_500}
+
+
+def test_every_topic_and_group_carries_the_namespace() -> None:
+    settings = load(flags={"namespace": "acme", "topics.http": "web"})
+    assert settings.topic("logon") == "acme.logon"
+    assert settings.topic("http") == "acme.web"
+    assert settings.topic("dead-letters") == settings.topic("dead_letters") == "acme.dead-letters"
+    assert settings.group("window") == "acme.window"
+
+
+@pytest.mark.parametrize("name", ["a b", "", "{x}", "a:b", "x" * 65])
+def test_a_namespace_that_could_not_name_a_topic_is_refused(name: str) -> None:
+    assert refused({"namespace": name}).startswith("namespace: ")
+
+
+@given(st.integers(0, 10**6), st.sampled_from([("ms", 1), ("s", 1000), ("m", 60_000), ("h", HOUR_MS), ("d", 24 * HOUR_MS)]))
+def test_a_duration_is_its_number_times_its_unit(number: int, unit: tuple[str, int]) -> None:
+    assert parse_duration(f"{number}{unit[0]}") == number * unit[1]
+
+
+@pytest.mark.parametrize("text", ["6", "h", "-1h", "6 hours", "1.5h", "", 6, None, True, "1h 30"])
+def test_what_is_no_duration_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(text)
+
+
+def test_every_setting_has_a_documented_name(repository: Path) -> None:
+    page = (repository / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert [name for name in setting_names() if f"`{name}`" not in page] == []
+    assert set(Settings.model_fields) <= {name.split(".")[0] for name in setting_names()}
