@@ -1,0 +1,280 @@
+"""What verdicts and alerts are worth against the answer key. Records in, figures out; knows no broker, model or page.
+
+Windows may overlap. A user/day's score is that of the window equal to the day; alerts count on the days of the events they
+cite (several windows may have raised one). Records are read once, in the order verdicts, alerts, windows, and only what the figures
+need of each window is kept, so that the windows of a large replay need not fit into memory.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import orjson
+import polars as pl
+
+from detector.evaluation.evidence import EVENT, survival
+from detector.evaluation.figures import CITED_SCHEMA, JUDGED_SCHEMA, Figures, Judged, figures, json_safe, with_missed_days
+from detector.evaluation.truth import AnswerKey, day_calendar, read_answers
+from stream.errors import ConfigurationError
+from stream.kinds import Kind, Millis
+from windowing.calendar import Calendar
+
+Record: TypeAlias = bytes | str | Mapping[str, Any]
+"""One record: its JSON, or what the JSON says."""
+
+SCHEMA = "daywatch.scorecard/1"
+KIND_OF_CLASS: dict[int, str] = {3002: Kind.LOGON, 1010: Kind.DEVICE, 1001: Kind.FILE, 4009: Kind.EMAIL, 4002: Kind.HTTP}
+"""OCSF class of a cited event, from its `type_uid` (class_uid * 100 + activity)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scorecard:
+    """The figures, and what the report draws: judged days, citations with their time, key."""
+
+    figures: Figures
+    judged: Judged
+    key: AnswerKey
+    zone: str
+    cited_events: pl.DataFrame
+    """`user, day, kind, id, ts, detail, alert`: what alerts cite; `alert` is the finding's uid."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Finding uid to the reason in words."""
+
+    def as_dict(self) -> Figures:
+        """The figures as JSON shows them (`scorecard.json`)."""
+        found: Figures = json_safe({"schema": SCHEMA, "zone": self.zone} | self.figures)
+        return found
+
+
+def scorecard(
+    directory: Path,
+    windows: Iterable[Record],
+    verdicts: Iterable[Record],
+    alerts: Iterable[Record],
+    zone: str = "UTC",
+    *,
+    seed: int = 0,
+    replicates: int = 1000,
+) -> Scorecard:
+    """Score what a run left behind against `directory`'s answers.
+
+    Args:
+        directory: a CERT directory with `answers/`.
+        windows: window records.
+        verdicts: verdict records.
+        alerts: OCSF Detection Findings, creations and updates alike.
+        zone: the organisation's zone, the one that the windows were made with.
+        seed: of the bootstrap and the balanced samples.
+        replicates: of the bootstrap.
+
+    Raises:
+        ConfigurationError: no answers, a record that is none, or no verdict on a window equal to a day of this zone.
+    """
+    key, calendar = read_answers(directory, zone), day_calendar(zone)
+    seen = _read_verdicts(verdicts, calendar)
+    if not seen.days:
+        raise ConfigurationError(
+            f"none of the {seen.verdicts} verdicts is on a window from midnight to midnight in zone {zone}: is zone the one of the run?"
+        )
+    findings = _read_alerts(alerts)
+    kept = _read_windows(windows, seen, findings, key, calendar)
+    days = pl.DataFrame([row[1:] for row in seen.days.values()], schema=JUDGED_SCHEMA, orient="row")
+    days, missed = with_missed_days(days, key, {day: calendar.edge(day + 1) for day in key.events["day"].unique()})
+    cited = _cited_on_days(findings, seen, kept, calendar)
+    alert_days = cited.group_by("user", "day").agg(pl.min("time").alias("end_ms")).sort("user", "day")
+    judged = Judged(days, cited.select(EVENT).unique(maintain_order=True), alert_days)
+    found = figures(judged, key, seed, replicates)
+    found["evidence"] |= {
+        "cited_in_all": kept.checked,
+        "invalid": kept.invalid + findings_without_event(findings, kept),
+        "survival": survival(kept.key_events, key.events),
+    }
+    found |= {"verdicts": seen.verdicts, "windows": kept.windows, "missed_days": missed}
+    found["alerts"] |= {"findings": len(findings), "updates": sum(each.updates for each in findings.values())}
+    found["alerts"] |= _right_findings(cited, key)
+    detailed = cited.drop("time").join(kept.details, on=["user", "kind", "id"], how="left").sort("user", "ts", "kind", "id")
+    return Scorecard(found, judged, key, zone, detailed, {uid: each.reason for uid, each in findings.items()})
+
+
+def json_lines(path: Path) -> Iterator[bytes]:
+    """The records of a JSON-lines file, one line at a time.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                if line.strip():
+                    yield line
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from error
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the verdicts say: judged days, who an alert is about, what was cited where."""
+
+    verdicts: int = 0
+    days: dict[tuple[str, int], tuple[Any, ...]] = field(default_factory=dict)
+    user_of_alert: dict[str, str] = field(default_factory=dict)
+    cited: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Finding:
+    """One alert over all its versions: each cited event, and when it was first cited."""
+
+    first_cited: dict[tuple[str, str], Millis] = field(default_factory=dict)
+    updates: int = 0
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What of the windows the figures need."""
+
+    windows: int
+    checked: int
+    invalid: int
+    key_events: pl.DataFrame
+    times: dict[tuple[str, str, str], Millis]
+    details: pl.DataFrame
+
+
+def _read_verdicts(verdicts: Iterable[Record], calendar: Calendar) -> _Seen:
+    seen = _Seen()
+    for number, record in enumerate(verdicts, 1):
+        try:
+            verdict = _parsed(record)
+            user, window = str(verdict["user"]), str(verdict["window_id"])
+            start, end, score = _instant(verdict["start"]), _instant(verdict["end"]), float(verdict["score"])
+            cited = {(str(event["kind"]), str(event["id"])) for event in verdict["cited"]}
+            alert = verdict.get("alert_uid")
+            label, triage = str(verdict["label"]), verdict.get("triage_score")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(f"verdict {number} is no verdict record: {type(error).__name__} at {error}") from error
+        seen.verdicts += 1
+        if cited:
+            seen.cited[window] = cited
+        if alert:
+            seen.user_of_alert[str(alert)] = user
+        day = calendar.pane_of(start)
+        if start == calendar.edge(day) and end == calendar.edge(day + 1):
+            learning = bool(verdict.get("learning", False))
+            row = (window, user, day, end, score, score if triage is None else float(triage), label, bool(alert), learning)
+            seen.days[user, day] = row
+    return seen
+
+
+def _read_alerts(alerts: Iterable[Record]) -> dict[str, _Finding]:
+    findings: dict[str, _Finding] = {}
+    for number, record in enumerate(alerts, 1):
+        try:
+            alert = _parsed(record)
+            info, time = alert["finding_info"], int(alert["time"])
+            cited = [(KIND_OF_CLASS[int(event["type_uid"]) // 100], str(event["uid"])) for event in info.get("related_events", [])]
+            finding = findings.setdefault(str(info["uid"]), _Finding())
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(f"alert {number} is no OCSF Detection Finding: {type(error).__name__} at {error}") from error
+        finding.updates += alert.get("activity_id") == 2
+        finding.reason = str(alert.get("message") or info.get("desc") or finding.reason)
+        for event in cited:
+            finding.first_cited[event] = min(time, finding.first_cited.get(event, time))
+    return findings
+
+
+def _read_windows(windows: Iterable[Record], seen: _Seen, findings: Mapping[str, _Finding], key: AnswerKey, calendar: Calendar) -> _Kept:
+    """Check citations against their windows, and keep the key's events that survived and the cited events' times."""
+    wanted = {
+        (seen.user_of_alert[uid], kind, event_id)
+        for uid, finding in findings.items()
+        if uid in seen.user_of_alert
+        for kind, event_id in finding.first_cited
+    }
+    of_key = set(key.events.select("user", "kind", "id").iter_rows())
+    times: dict[tuple[str, str, str], Millis] = {}
+    details: dict[tuple[str, str, str], str] = {}
+    survived: set[tuple[str, int, str, str]] = set()
+    total = checked = invalid = 0
+    unseen = dict(seen.cited)
+    for number, record in enumerate(windows, 1):
+        try:
+            window = _parsed(record)
+            user, window_id = str(window["user"]), str(window["id"])
+            start, end, events = _instant(window["start"]), _instant(window["end"]), window["events"]
+            held = {(str(event["kind"]), str(event["id"])): event for event in events}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(f"window {number} is no window record: {type(error).__name__} at {error}") from error
+        total += 1
+        cited = unseen.pop(window_id, set())
+        checked += len(cited)
+        invalid += len(cited - held.keys())
+        day = calendar.pane_of(start)
+        is_day = start == calendar.edge(day) and end == calendar.edge(day + 1)
+        for (kind, event_id), event in held.items():
+            place = (user, kind, event_id)
+            if is_day and place in of_key:
+                survived.add((user, day, kind, event_id))
+            if place in wanted and place not in times:
+                times[place] = _instant(event["ts"])
+                details[place] = _detail(event)
+    lost = sum(len(cited) for cited in unseen.values())  # a verdict on a window that is not there: nothing vouches for its citations
+    return _Kept(
+        total,
+        checked + lost,
+        invalid + lost,
+        pl.DataFrame(sorted(survived), schema=CITED_SCHEMA, orient="row"),
+        times,
+        pl.DataFrame(
+            [(*place, times[place], text) for place, text in details.items()],
+            schema={"user": pl.String(), "kind": pl.String(), "id": pl.String(), "ts": pl.Int64(), "detail": pl.String()},
+            orient="row",
+        ),
+    )
+
+
+def findings_without_event(findings: Mapping[str, _Finding], kept: _Kept) -> int:
+    """How many events alerts cite that no window of that user holds."""
+    known = {(kind, event_id) for _, kind, event_id in kept.times}
+    return sum(1 for finding in findings.values() for event in finding.first_cited if event not in known)
+
+
+def _cited_on_days(findings: Mapping[str, _Finding], seen: _Seen, kept: _Kept, calendar: Calendar) -> pl.DataFrame:
+    """`user, day, kind, id, alert, time`: each cited event on its own day, with the time of the finding that first cited it."""
+    rows = [
+        (user, calendar.pane_of(kept.times[user, kind, event_id]), kind, event_id, uid, time)
+        for uid, finding in findings.items()
+        if (user := seen.user_of_alert.get(uid)) is not None
+        for (kind, event_id), time in finding.first_cited.items()
+        if (user, kind, event_id) in kept.times
+    ]
+    schema = CITED_SCHEMA | {"alert": pl.String(), "time": pl.Int64()}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("user", "day", "time", "kind", "id")
+
+
+def _right_findings(cited: pl.DataFrame, key: AnswerKey) -> Figures:
+    """How many findings count on a positive day, and how many cite a key event."""
+    on_days = cited.join(key.days().select("user", "day"), on=["user", "day"], how="semi")["alert"].n_unique()
+    with_key = cited.join(key.events.select(EVENT), on=EVENT, how="semi")["alert"].n_unique()
+    return {"findings_on_positive_days": on_days, "findings_citing_key_events": with_key}
+
+
+def _detail(event: Mapping[str, Any]) -> str:
+    return str(event.get("url") or event.get("filename") or event.get("to") or event.get("activity") or "")
+
+
+def _parsed(record: Record) -> Mapping[str, Any]:
+    found = orjson.loads(record) if isinstance(record, bytes | str) else record
+    if not isinstance(found, Mapping):
+        raise TypeError("not an object")
+    return found
+
+
+def _instant(text: str) -> Millis:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without offset")
+    return round(moment.timestamp() * 1000)
