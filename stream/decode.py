@@ -34,7 +34,10 @@ MAX_TS: Final[Millis] = 7_258_118_400_000  # 2200-01-01, exclusive
 MAX_INTEGER: Final = 2**53
 
 _COMMON: Final = ("id", "kind", "ts", "user", "pc")
+_KNOWN: Final = (*_COMMON, *dict.fromkeys(name for fields in FIELDS.values() for name in fields))
+_FLAT: Final = frozenset({str, int, float, bool, type(None)})
 _QUOTE, _BACKSLASH, _SPACE = ord('"'), ord("\\"), ord(" ")
+_SLICE: Final = 8192  # records whose bytes, and what is worked out from them, fit into a processor's cache
 _MOST_STRUCTURE: Final = 400  # bytes outside of strings; more is nested junk or no record of ours
 _SAMPLED_EXTRAS: Final = 32
 _SAMPLE_BYTES: Final = 65_536
@@ -94,14 +97,18 @@ def decode(kind: Kind, values: Sequence[bytes], keys: Sequence[bytes | None], zo
     """
     if not values:
         return Decoded(_frame(kind, []), [])
-    fast, doubtful = _columnar(kind, values, keys, zone, limits, np.arange(len(values)))
+    fast: list[pl.DataFrame] = []
     accepted: list[tuple[Any, ...]] = []
     rejected: list[Rejected] = []
-    for row in doubtful.tolist():
-        try:
-            accepted.append((row, *decode_strictly(kind, values[row], keys[row], zone, limits)))
-        except BrokenRecordError as error:
-            rejected.append(Rejected(row, error.reason, str(error)))
+    for start in range(0, len(values), _SLICE):
+        stop = min(start + _SLICE, len(values))
+        frames, doubtful = _columnar(kind, values[start:stop], keys[start:stop], zone, limits, np.arange(start, stop))
+        fast += frames
+        for row in doubtful.tolist():
+            try:
+                accepted.append((row, *decode_strictly(kind, values[row], keys[row], zone, limits)))
+            except BrokenRecordError as error:
+                rejected.append(Rejected(row, error.reason, str(error)))
     frame = pl.concat([*fast, _frame(kind, accepted)]) if accepted or not fast else pl.concat(fast)
     return Decoded(frame.sort("row") if accepted else frame, rejected)
 
@@ -140,18 +147,19 @@ def _flat_object(value: bytes, limits: DecodeLimits) -> dict[str, Any]:
         raise BrokenRecordError("not_json", f"no JSON at character {error.pos}") from error
     if not isinstance(record, dict):
         raise BrokenRecordError("not_object", f"a JSON {type(record).__name__} instead of an object")
-    if any(isinstance(field, list | dict) for field in record.values()):
+    if not _FLAT.issuperset(map(type, record.values())):
         raise BrokenRecordError("nested", "a field holds a list or an object")
     _check_duplicates(value, record)
-    for name in (*_COMMON, *(name for fields in FIELDS.values() for name in fields)):
-        if name in record and record[name] is None:
-            raise BrokenRecordError("null_field", f"field {name} is null")
+    if None in record.values():
+        for name in _KNOWN:
+            if name in record and record[name] is None:
+                raise BrokenRecordError("null_field", f"field {name} is null")
     return record
 
 
 def _check_duplicates(value: bytes, record: Mapping[str, Any]) -> None:
     """Of two equal keys, orjson keeps the last without a word."""
-    strings = len(record) + sum(isinstance(field, str) for field in record.values())
+    strings = len(record) + list(map(type, record.values())).count(str)
     if _BACKSLASH not in value and value.count(b'"') == 2 * strings:
         return  # every quotation mark is explained by a field that is left
     try:
@@ -290,7 +298,7 @@ class _Shape:
         starts = ends - sizes
         braced: Bools = (sizes >= 2) & (sizes <= limits.max_record_bytes)
         braced[braced] = (raw[starts[braced]] == ord("{")) & (raw[ends[braced] - 1] == ord("}"))
-        if joined.count(b"\n") != n - 1:
+        if np.count_nonzero(raw == ord("\n")) != n - 1:
             breaks = np.flatnonzero(raw == ord("\n"))
             braced &= np.diff(np.searchsorted(breaks, np.append(starts, ends[-1]))) <= (np.arange(n) < n - 1)
         quotes = np.flatnonzero(raw == _QUOTE)

@@ -1,0 +1,105 @@
+"""Looks at topics and makes them on a Kafka broker. The adapter behind `TopicAdmin`; knows nothing of namespaces or roles."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+
+from stream.errors import PipelineError, TransientError
+from stream.topics import FoundTopic, TopicSpec
+
+_PATIENCE_S = 20.0
+
+
+class KafkaTopicAdmin:
+    """An admin client; `client` are librdkafka properties such as `bootstrap.servers`."""
+
+    def __init__(self, client: Mapping[str, Any]) -> None:
+        self._address = str(client.get("bootstrap.servers", ""))
+        self._admin = AdminClient(dict(client), logger=_quiet())
+
+    def find(self, names: Sequence[str]) -> dict[str, FoundTopic]:
+        """Those of the topics that exist.
+
+        Raises:
+            TransientError: the broker does not answer.
+        """
+        known = self._metadata()
+        here = {name: len(known[name].partitions) for name in names if name in known and known[name].error is None}
+        configs = self._configs(list(here))
+        return {
+            name: FoundTopic(
+                name, partitions, configs.get(name, {}).get("cleanup.policy"), _number(configs.get(name, {}).get("retention.ms"))
+            )
+            for name, partitions in here.items()
+        }
+
+    def create(self, specs: Sequence[TopicSpec]) -> None:
+        """Create topics and wait until the broker shows them.
+
+        Raises:
+            PipelineError: the broker refuses one; the text is its own.
+        """
+        wanted = [
+            NewTopic(spec.name, num_partitions=spec.partitions, replication_factor=spec.replication_factor, config=spec.config())
+            for spec in specs
+        ]
+        for name, made in self._admin.create_topics(wanted, operation_timeout=_PATIENCE_S, request_timeout=_PATIENCE_S).items():
+            try:
+                made.result(_PATIENCE_S)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise PipelineError(f"topic {name} cannot be created: {error.args[0].str()}") from error
+
+    def count_records(self, names: Sequence[str]) -> dict[str, int]:
+        """How many records lie between the first and the end offset of each topic, marks and transaction markers included.
+
+        Raises:
+            TransientError: the broker does not answer.
+        """
+        known = self._metadata()
+        logs = [TopicPartition(name, number) for name in names for number in known[name].partitions]
+        total = dict.fromkeys(names, 0)
+        for spec, sign in ((OffsetSpec.latest(), 1), (OffsetSpec.earliest(), -1)):
+            for log, answer in self._admin.list_offsets(dict.fromkeys(logs, spec), request_timeout=_PATIENCE_S).items():
+                try:
+                    total[log.topic] += sign * answer.result(_PATIENCE_S).offset
+                except KafkaException as error:
+                    raise TransientError(f"broker {self._address}: {error.args[0].str()}") from error
+        return total
+
+    def _metadata(self) -> dict[str, Any]:
+        try:
+            topics: dict[str, Any] = self._admin.list_topics(timeout=_PATIENCE_S).topics
+        except KafkaException as error:
+            raise TransientError(
+                f"no Kafka broker answers at {self._address} ({error.args[0].str()}); start one or set kafka.bootstrap_servers"
+            ) from error
+        return topics
+
+    def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Settings of topics; none of a broker that does not tell them."""
+        if not names:
+            return {}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        found: dict[str, dict[str, str]] = {}
+        for resource, answer in self._admin.describe_configs(resources, request_timeout=_PATIENCE_S).items():
+            try:
+                found[resource.name] = {name: entry.value for name, entry in answer.result(_PATIENCE_S).items()}
+            except KafkaException:
+                continue  # the embedded broker need not know this request; partition counts are checked all the same
+        return found
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.lstrip("-").isdigit() else None
+
+
+def _quiet() -> Any:
+    import logging
+
+    logger = logging.getLogger("stream.kafka_topics")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
