@@ -4,7 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from stream.errors import PipelineError, TransientError
 from stream.topics import FoundTopic, TopicSpec
@@ -61,7 +67,7 @@ class KafkaTopicAdmin:
         known = self._metadata()
         logs = [TopicPartition(name, number) for name in names for number in known[name].partitions]
         total = dict.fromkeys(names, 0)
-        for spec, sign in ((OffsetSpec.latest(), 1), (OffsetSpec.earliest(), -1)):
+        for spec, sign in ((OffsetSpec.latest(), 1), (OffsetSpec.earliest(), -1)):  # type: ignore[no-untyped-call]
             for log, answer in self._admin.list_offsets(dict.fromkeys(logs, spec), request_timeout=_PATIENCE_S).items():
                 try:
                     total[log.topic] += sign * answer.result(_PATIENCE_S).offset

@@ -36,7 +36,7 @@ def partition_of(key: bytes, partitions: int) -> int:
     """The partition of a key.
 
     >>> [partition_of(user, 4) for user in (b"ana", b"bob", b"cyd")]
-    [1, 1, 3]
+    [0, 2, 3]
     """
     return (murmur2(key) & 0x7FFFFFFF) % partitions
 
