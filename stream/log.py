@@ -183,6 +183,9 @@ class MemorySource:
     def poll(self, limit: int, timeout_ms: Millis) -> Polled:
         """Records of all logs in turn, up to the limit."""
         del timeout_ms
+        if self._generation != self._log.generation:
+            self._partitions = frozenset()
+            return Polled()
         found, ended = [], {}
         for at, position in self._at.items():
             if at in self._paused:
@@ -199,8 +202,8 @@ class MemorySource:
         return Polled(found, ended)
 
     def assignment(self) -> tuple[int, frozenset[int]]:
-        """The partitions it was made with."""
-        return 1, self._partitions
+        """The partitions it was made with, until a poll tells it that a newer member has them."""
+        return (1, self._partitions) if self._partitions else (2, frozenset())
 
     def committed(self, partitions: Iterable[int]) -> dict[TopicPartition, Commit]:
         """What the group has committed."""

@@ -16,7 +16,7 @@ import polars as pl
 
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
-from stream.decode import Decoded, DecodeLimits, decode
+from stream.decode import MAX_TS, Decoded, DecodeLimits, decode
 from stream.errors import FencedError, RefusedError, StaleError, TransientError
 from stream.kinds import KINDS, Kind, Millis
 from stream.log import Commit, Headers, Out, Outlet, Polled, Records, Source, TopicPartition
@@ -29,6 +29,7 @@ from windowing.store import Advance, Claimed, Start, WindowStore
 
 LAYOUT_VERSION = 1
 _MARK_EVERY_MS: Millis = 60_000
+_MOST_FAILURES = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +147,10 @@ class WindowWorker:
                 self.totals.recoveries += 1
                 failures += 1
                 self._forget()
-                if failures > 60:
+                if failures > _MOST_FAILURES:
                     raise
+                # whoever has lost the partitions learns of it here, before it claims them again and disturbs their owner
+                self._source.poll(1, self._settings.poll_ms)
             after_step(self)
             if self._settings.until_done and self.done():
                 return
@@ -238,6 +241,9 @@ class WindowWorker:
             commits = [committed[self._at(kind, number)] for kind in KINDS if self._at(kind, number) in committed]
             read_before = any(Closed(*json.loads(commit.note)["sent"]) > Closed() for commit in commits if commit.note)
             if not claimed.at and commits:
+                # another worker may have begun it between our look at the store and our look at the commits
+                if self._store.claim(number, self._layout()).epoch != claimed.epoch + 1:
+                    raise FencedError(f"partition {number} has a newer owner")
                 raise RefusedError(
                     f"partition {number}: the group has committed offsets, but the store holds no state for it: the store was lost or "
                     "emptied, or belongs to another namespace. Restore it, or start over with a new namespace (or reset this one)"
@@ -559,6 +565,9 @@ def _sort_out(found: Records) -> tuple[list[Mark], list[tuple[int, str, str]], l
             continue
         try:
             at_ms, last, idle = parse_mark(found.keys[row], found.raw[row].headers())
+            if not 0 <= at_ms < MAX_TS:
+                # believed, it would close everything for good
+                raise BadMark("a clock mark must lie between 1970 and 2200")
         except BadMark as error:
             refused.append((row, error.code, str(error)))
         else:

@@ -1,0 +1,134 @@
+"""`daywatch window`: the windowing worker on the command line. Knows only how to put the parts together and what to show."""
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daywatch.cli import settings_of
+
+if TYPE_CHECKING:
+    from daywatch.settings import Settings
+    from windowing.worker import WindowWorker
+
+
+def window(
+    ctx: typer.Context,
+    size: Annotated[str | None, typer.Option(help="Length of a window (default 1d).", show_default=False)] = None,
+    hop: Annotated[
+        str | None, typer.Option(help="Distance between windows; divides the day (default 6h; 24h: plain user/days).", show_default=False)
+    ] = None,
+    zone: Annotated[str | None, typer.Option(help="The organisation's time zone, an IANA name (default UTC).", show_default=False)] = None,
+    directory: Annotated[
+        Path | None, typer.Option(help="Dated snapshots of who works here, YYYY-MM.csv as in CERT's LDAP directory.", show_default=False)
+    ] = None,
+    until_done: Annotated[bool, typer.Option("--until-done", help="Stop when everything that was there has been worked off.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it goes well.")] = False,
+) -> None:
+    """Turn the five topics' events into windows of each user's day, and send each closed window once.
+
+    Reads the event topics as the consumer group NAMESPACE.window, keeps its state in the store, and writes NAMESPACE.windows. Several
+    may run side by side; each takes its share of the partitions. Stop it with Ctrl-C or SIGTERM: it goes on where it was.
+    """
+    settings = settings_of(ctx, {"window.size": size, "window.hop": hop, "zone": zone, "window.directory": directory})
+    stop = _Stop()
+    worker, close = _worker(settings, until_done)
+    try:
+        worker.run(stop.asked, lambda _: None if quiet else stop.show(worker))
+    finally:
+        close()
+    _summary(worker, until_done)
+
+
+class _Stop:
+    """Remembers that somebody asked us to stop, and shows how far the work has come now and then."""
+
+    def __init__(self) -> None:
+        from stream.clock import SystemClock
+
+        self._asked = False
+        self._clock, self._shown_ms = SystemClock(), 0
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self._ask)
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked = True
+
+    def asked(self) -> bool:
+        return self._asked
+
+    def show(self, worker: "WindowWorker") -> None:
+        """One line every ten seconds: an operator's log should be readable weeks later."""
+        now = self._clock.now_ms()
+        if self._shown_ms and now - self._shown_ms < 10_000:
+            return
+        self._shown_ms = now
+        from windowing.worker import when
+
+        watermark = min((partition.watermark_ms for partition in worker.partitions.values()), default=-(2**62))
+        print(
+            f"daywatch window: {len(worker.partitions)} partitions, {sum(worker.totals.read.values()):,} events read, "
+            f"{worker.totals.windows:,} windows closed, watermark {when(watermark)}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _worker(settings: "Settings", until_done: bool) -> "tuple[WindowWorker, Callable[[], None]]":
+    """Put a worker together from the settings; also returns what closes it."""
+    import secrets
+
+    from stream.clock import SystemClock
+    from stream.kafka_source import KafkaOutlet, KafkaSource
+    from stream.kafka_transactions import TransactionalProducer
+    from stream.kinds import KINDS
+    from windowing.calendar import Calendar
+    from windowing.clocks import ClockSpec
+    from windowing.describe import DescribeSettings
+    from windowing.directory import Directory
+    from windowing.partition import Rules
+    from windowing.redis_store import RedisStore
+    from windowing.worker import Topics, WindowWorker, WorkerSettings
+
+    chosen, client = settings.window, settings.kafka.client()
+    rules = Rules(
+        Calendar(chosen.spec(), settings.zone),
+        ClockSpec(chosen.out_of_orderness, chosen.max_jump, chosen.future_tolerance),
+        DescribeSettings(cap=chosen.cap, learning_days=chosen.learning_days),
+        Directory.read(chosen.directory) if chosen.directory else None,
+    )
+    store = RedisStore(settings.store.url, settings.namespace)
+    store.check()
+    events = {kind: settings.topic(kind.value) for kind in KINDS}
+    source = KafkaSource(client, settings.group("window"), list(events.values()), **settings.kafka.member())
+    topics = Topics(events, settings.topic("windows"), settings.topic("dead_letters"), source.partitions)
+    instance = settings.instance or secrets.token_hex(4)
+    outlet = KafkaOutlet(TransactionalProducer(client, f"{settings.namespace}.window.{instance}"))
+    how = WorkerSettings(
+        idle_after_ms=chosen.idle_after if chosen.write_marks else None, until_done=until_done, trust_bounds=not settings.kafka.embedded
+    )
+
+    def close() -> None:
+        source.close()
+        outlet.close()
+        store.close()
+
+    return WindowWorker(source, outlet, store, topics, rules, how, SystemClock()), close
+
+
+def _summary(worker: "WindowWorker", until_done: bool) -> None:
+    totals = worker.totals
+    still = sum(partition.open_windows for partition in worker.partitions.values())
+    refused = sum(totals.refused.values())
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(totals.refused.items()))
+    print(
+        f"daywatch window: {sum(totals.read.values()):,} events read, {totals.windows:,} windows closed, {still:,} stay open, "
+        f"{sum(totals.duplicates.values()):,} duplicates, {refused:,} refused" + (f" ({reasons})" if reasons else ""),
+        file=sys.stderr,
+    )
+    if until_done and still:
+        print("daywatch window: open windows close when events or clock marks come that are later than their end", file=sys.stderr)
