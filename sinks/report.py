@@ -227,16 +227,17 @@ def reliability_chart(several: Mapping[str, tuple[str, Figures]]) -> Chart:
 def operating_points(found: Figures, title: str = "Operating points") -> Table:
     """Precision, recall, F1 and insiders at each false-positive rate and alert budget, and at the run's own threshold."""
     rows = [Row(["own threshold", *_point_cells(found["alerts"], found["insiders"])], strong=True)]
-    rows += [
-        Row([f"{float(rate):.1%} false positives", *_point_cells(each, each["insiders"])]) for rate, each in found["recall_at_fpr"].items()
-    ]
-    rows += [
-        Row([f"{budget} {'alert' if budget == '1' else 'alerts'} a day per 1,000 users", *_point_cells(each, each["insiders"])])
-        for budget, each in found["at_alert_budget"].items()
-    ]
-    columns = ["alert on", "user/days", "precision", "recall", "F1", "false positives", "insiders", "median delay"]
+    rows += [Row([f"{percent(float(rate))} FPR", *_point_cells(each, each["insiders"])]) for rate, each in found["recall_at_fpr"].items()]
+    rows += [Row([f"{budget} a day / 1,000", *_point_cells(each, each["insiders"])]) for budget, each in found["at_alert_budget"].items()]
+    columns = ["alerting at", "alerts", "precision", "recall", "F1", "FPR", "insiders", "delay"]
     return Table(
-        columns, rows, title, "All but the own threshold are read off the curve. A budget of n is n alerts in 1,000 active user/days."
+        columns,
+        rows,
+        title,
+        (
+            "Alerts are user/days. FPR: share of the innocent user/days that alert. n a day / 1,000: an alert budget of n a day per 1,000 "
+            "users, that is n in 1,000 active user/days. All rows but the first are read off the curve. The delay is the median."
+        ),
     )
 
 
@@ -246,7 +247,7 @@ def _point_cells(point: Mapping[str, Any], insiders: Mapping[str, Any]) -> list[
         f"{point['precision']:.3f}",
         f"{point['recall']:.3f}",
         f"{point['f1']:.3f}",
-        f"{point['false_positive_rate']:.2%}",
+        f"{100 * point['false_positive_rate']:.2f} %",
         f"{number(insiders['caught'])} of {number(insiders['total'])}",
         hours(insiders["delay_h"]["median"]),
     ]
@@ -273,8 +274,8 @@ def evidence_table(several: Mapping[str, Figures]) -> Table:
         for reading, cited in (("right alerts", found["evidence"]), ("end to end", found["evidence"]["end_to_end"])):
             label = f"{name}, {reading}" if name else reading
             counts = [number(cited[each]) for each in ("days", "cited", "right", "key")]
-            rows.append(Row([label, *counts, *(f"{cited[each]:.3f}" for each in ("precision", "recall", "f1", "f1_per_day", "complete"))]))
-    columns = ["over", "days", "cited", "right", "in the key", "precision", "recall", "F1", "F1 per day", "complete"]
+            rows.append(Row([label, *counts, *(f"{cited[each]:.3f}" for each in ("precision", "recall", "f1", "complete"))]))
+    columns = ["over", "days", "cited", "right", "key", "precision", "recall", "F1", "complete"]
     note = (
         "Right alerts: alerting days that are malicious. "
         "End to end: missed days' key events count as not cited, false alarms' citations as wrong."

@@ -19,6 +19,7 @@ from detector.evaluation.metrics import (
     FALSE_POSITIVE_RATES,
     Bools,
     Floats,
+    Ints,
     OperatingPoint,
     at_budget,
     at_false_positive_rate,
@@ -144,7 +145,7 @@ def figures(judged: Judged, key: AnswerKey, seed: int = 0, replicates: int = boo
         "reliability": asdict(calibration),
         "evidence": _citations(evidence.right_alerts)
         | {"end_to_end": _citations(evidence.end_to_end), "label_and_complete": evidence.label_and_complete},
-        "intervals": _intervals(judged, key, truth, seed, replicates) if replicates else {},
+        "intervals": intervals([judged], key, seed, replicates) if replicates else {},
     }
 
 
@@ -178,30 +179,40 @@ def _balanced(truth: Bools, labels: "np.ndarray[Any, np.dtype[np.str_]]", seed: 
     }
 
 
-def _intervals(judged: Judged, key: AnswerKey, truth: Bools, seed: int, replicates: int) -> Figures:
-    """95 % intervals by bootstrap over users, as [low, high]."""
-    users = sorted(set(judged.days["user"]) | set(key.events["user"]))
-    number = judged.days["user"].replace_strict({user: n for n, user in enumerate(users)}, return_dtype=pl.Int64()).to_numpy()
+def intervals(several: Sequence[Judged], key: AnswerKey, seed: int, replicates: int = bootstrap.REPLICATES) -> Figures:
+    """95 % intervals by bootstrap over users, as [low, high], of the mean over repeats of the same user/days (seeds).
+
+    Every repeat sees the same draws of users, so that the interval is of the mean and not of a single repeat.
+    """
+    users = sorted({*key.events["user"]}.union(*(judged.days["user"] for judged in several)))
     drawn = bootstrap.draw_users(len(users), replicates, seed)
+    drawings = [_replicates(judged, key, users, drawn) for judged in several]
+
+    def mean(name: str) -> list[float]:
+        found = bootstrap.interval(np.mean([each[name] for each in drawings], axis=0))
+        return [found.low, found.high]
+
+    rates = {f"{rate:g}": mean(f"recall {rate:g}") for rate in FALSE_POSITIVE_RATES}
+    plain = ("pr_auc", "insiders_caught", "evidence_f1", "evidence_f1_end_to_end")
+    return {"replicates": replicates, "recall_at_fpr": rates} | {name: mean(name) for name in plain}
+
+
+def _replicates(judged: Judged, key: AnswerKey, users: Sequence[str], drawn: Ints) -> dict[str, Floats]:
+    number = judged.days["user"].replace_strict({user: n for n, user in enumerate(users)}, return_dtype=pl.Int64()).to_numpy()
+    truth = truth_of(judged.days, key)
     ranked = bootstrap.ranking_replicates(truth, judged.days["score"].to_numpy(), number, drawn, FALSE_POSITIVE_RATES)
     alerts = judged.alert_days.select(DAY).unique()
     positive = key.days().select(DAY)
-    right = alerts.join(positive, on=DAY, how="semi")
-    everything = pl.concat([alerts, positive]).unique()
-    found = {
-        "pr_auc": _pair(bootstrap.interval(ranked.average_precision)),
-        "recall_at_fpr": {
-            f"{rate:g}": _pair(bootstrap.interval(ranked.recall[:, place])) for place, rate in enumerate(FALSE_POSITIVE_RATES)
-        },
-        "insiders_caught": _pair(bootstrap.interval(_caught_share(judged.alert_days, key, users, drawn))),
-    }
-    for name, span in (("evidence_f1", right), ("evidence_f1_end_to_end", everything)):
-        counts = day_counts(judged.cited.join(alerts, on=DAY, how="semi"), key.events, span)
-        found[name] = _pair(bootstrap.interval(bootstrap.ratio_replicates(*user_sums(counts, users), drawn)))
+    spans = {"evidence_f1": alerts.join(positive, on=DAY, how="semi"), "evidence_f1_end_to_end": pl.concat([alerts, positive]).unique()}
+    cited = judged.cited.join(alerts, on=DAY, how="semi")
+    found = {"pr_auc": ranked.average_precision, "insiders_caught": _caught_share(judged.alert_days, key, users, drawn)}
+    found |= {f"recall {rate:g}": ranked.recall[:, place] for place, rate in enumerate(FALSE_POSITIVE_RATES)}
+    for name, span in spans.items():
+        found[name] = bootstrap.ratio_replicates(*user_sums(day_counts(cited, key.events, span), list(users)), drawn)
     return found
 
 
-def _caught_share(alert_days: pl.DataFrame, key: AnswerKey, users: Sequence[str], drawn: "np.ndarray[Any, np.dtype[np.int64]]") -> Floats:
+def _caught_share(alert_days: pl.DataFrame, key: AnswerKey, users: Sequence[str], drawn: Ints) -> Floats:
     table = caught_table(alert_days, key.events)
     by_user = (
         pl.DataFrame({"insider": users})
@@ -214,10 +225,6 @@ def _caught_share(alert_days: pl.DataFrame, key: AnswerKey, users: Sequence[str]
         .fill_null(0)
     )
     return bootstrap.ratio_replicates(by_user["hit"].cast(pl.Float64).to_numpy(), by_user["total"].cast(pl.Float64).to_numpy(), drawn)
-
-
-def _pair(found: bootstrap.Interval) -> list[float]:
-    return [found.low, found.high]
 
 
 def mean_of(several: Sequence[Figures]) -> Figures:
