@@ -78,7 +78,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_dying_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
+                preexec_fn=dying_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
             )
         deadline = time.monotonic() + _START_WITHIN_S
         while not self.serves(port):
@@ -119,7 +119,7 @@ class Child:
             process.wait()
 
 
-def _dying_with_parent() -> Callable[[], object] | None:
+def dying_with_parent() -> Callable[[], object] | None:
     """What a child must do between fork and exec to be killed when we end; None where the system has no such thing."""
     # The signal comes when the thread that started the child ends, so servers are started from a thread that
     # lives as long as they are wanted.

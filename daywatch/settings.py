@@ -280,3 +280,8 @@ def setting_names() -> list[str]:
         else:
             names.append(name)
     return names
+
+
+def bare_environment() -> dict[str, str]:
+    """This process's environment without any of our settings, for a child whose settings are all given to it."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX) or name == "DAYWATCH_DEBUG"}

@@ -1,0 +1,224 @@
+"""`daywatch demo`: the whole chain on one machine, watched. Knows the order of things and what is kept; each part is its own command."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daywatch.cli import settings_of
+from stream.errors import ConfigurationError, PipelineError
+
+if TYPE_CHECKING:
+    from daywatch.demo.chain import Worker
+    from daywatch.demo.results import Results
+    from daywatch.settings import Settings
+
+KEPT = ("organisation", "windows.jsonl", "verdicts.jsonl", "alerts.jsonl", "scorecard.json", "report.html")
+_SILENT_FOR_S = 90.0
+
+
+def demo(
+    ctx: typer.Context,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory that keeps everything that was made (default: a new temporary one).", show_default=False)
+    ] = None,
+    users: Annotated[int, typer.Option(min=12, help="People in the organisation.")] = 100,
+    days: Annotated[int, typer.Option(min=21, help="Days of its life.")] = 56,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same organisation.")] = 7,
+    insiders: Annotated[int, typer.Option(min=0, help="How many of the people are insiders.")] = 5,
+) -> None:
+    """Watch a synthetic organisation's insiders being caught, on a real broker and a real store that this command starts and stops.
+
+    Keeps organisation/, windows.jsonl, verdicts.jsonl, alerts.jsonl, scorecard.json and report.html.
+    """
+    settings = settings_of(ctx)
+    kept = _ready(out)
+    with tempfile.TemporaryDirectory(prefix="daywatch-demo-") as scratch:
+        _Demo(settings, kept, Path(scratch)).run(users=users, days=days, seed=seed, insiders=insiders)
+
+
+def _ready(out: Path | None) -> Path:
+    """Make the directory ready: what an earlier demonstration left there goes, anything else is left alone."""
+    if out is None:
+        return Path(tempfile.mkdtemp(prefix="daywatch-"))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        foreign = sorted(path.name for path in out.iterdir() if path.name not in KEPT)
+        if foreign:
+            raise ConfigurationError(
+                f"--out: {out} holds other things ({', '.join(foreign[:3])}…); name an empty directory or an earlier demo"
+            )
+        for name in KEPT:
+            path = out / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"--out: cannot write {out} ({error.strerror})") from error
+    return out.resolve()
+
+
+class _Demo:
+    """One demonstration, from an empty directory to the scorecard."""
+
+    def __init__(self, settings: "Settings", out: Path, scratch: Path) -> None:
+        from rich.console import Console
+
+        from daywatch.demo.view import Seen, View
+
+        self._settings, self._out, self._scratch = settings, out, scratch
+        self._console = Console(stderr=True)
+        self._view: View = View(self._console, "daywatch demo", settings.zone)
+        self._seen: Seen = Seen()
+        self._began = time.monotonic()
+        self._given: dict[str, str] = {}
+
+    def run(self, users: int, days: int, seed: int, insiders: int) -> None:
+        """Make the organisation, stream it, judge it, score it."""
+        from daywatch.embedded import servers
+
+        with ExitStack() as stack:
+            making = stack.enter_context(
+                self._worker(
+                    "synth",
+                    *("--out", str(self._out / "organisation"), "--users", str(users), "--days", str(days)),
+                    *("--seed", str(seed), "--insiders", str(insiders), "--zone", self._settings.zone),
+                )
+            )
+            broker, store = stack.enter_context(servers(self._scratch))
+            self._given = self._chain_settings(broker.bootstrap_servers, store.url)
+            self._say(f"A broker at {broker.bootstrap_servers} and a store at {store.url} are running; both end with this command.")
+            with self._worker("topics", "create") as topics:
+                _finish(topics)
+            _finish(making)
+            self._seen.events_in_all = _count_events(self._out / "organisation")
+            self._say(
+                f"{users} people, {days} days, {self._seen.events_in_all:,} events, {insiders} insiders among them: "
+                f"{self._out / 'organisation'}"
+            )
+            self._stream()
+        self._score()
+
+    def _chain_settings(self, bootstrap_servers: str, url: str) -> dict[str, str]:
+        return {
+            "kafka.bootstrap_servers": bootstrap_servers,
+            "kafka.embedded": "true",
+            "kafka.session_timeout": "2s",  # the embedded broker lets a group wait for half of it
+            "store.url": url,
+            "zone": self._settings.zone,
+        }
+
+    @contextmanager
+    def _worker(self, name: str, *arguments: str) -> "Iterator[Worker]":
+        from daywatch.demo.chain import Worker
+
+        worker = Worker(name, [name, *arguments], self._given, self._scratch)
+        try:
+            yield worker
+        finally:
+            worker.stop()
+
+    def _stream(self) -> None:
+        """Run the chain until everything has been judged, and keep what came out."""
+        from daywatch.demo.results import Results, by_finding, by_window
+
+        organisation = self._out / "organisation"
+        topics = {role: self._settings_topic(role) for role in ("windows", "verdicts", "alerts")}
+        client = {"bootstrap.servers": self._given["kafka.bootstrap_servers"]}
+        with ExitStack() as stack:
+            workers = [
+                stack.enter_context(self._worker("window", "--directory", str(organisation / "LDAP"))),
+                stack.enter_context(self._worker("detect")),
+                stack.enter_context(self._worker("replay", str(organisation), "--speed", "max")),
+            ]
+            results = Results(client, topics, self._settings.topics.partitions, self._scratch / "results")
+            stack.callback(results.close)
+            stack.enter_context(self._view)
+            self._watch(results, workers)
+        self._say(f"All judged after {time.monotonic() - self._began:.0f} s. Putting the records in order.")
+        results.merge("windows", by_window, self._out / "windows.jsonl")
+        results.merge("verdicts", by_window, self._out / "verdicts.jsonl")
+        results.merge("alerts", by_finding, self._out / "alerts.jsonl")
+
+    def _settings_topic(self, role: str) -> str:
+        from daywatch.settings import Settings
+
+        return Settings.model_construct().topic(role)
+
+    def _watch(self, results: "Results", workers: "list[Worker]") -> None:
+        """Take in results and show them until the last mark has come through, and every alert with it."""
+        heard = time.monotonic()
+        while True:
+            if results.poll(0.1, self._record):
+                heard = time.monotonic()
+            for worker in workers:
+                if not worker.running() and worker.name != "replay":
+                    raise PipelineError(f"the {worker.name} process ended before its work was done: {worker.said()}")
+            self._show(results, workers)
+            if results.done("verdicts") and results.done("windows"):
+                break
+            if time.monotonic() - heard > _SILENT_FOR_S:
+                raise PipelineError(f"nothing has come for {_SILENT_FOR_S:.0f} s; last heard: {'; '.join(w.said() for w in workers)}")
+        # an alert leaves in one transaction with its verdict, so it is there by now, but perhaps not read
+        results.expect_end("alerts")
+        while not results.at_end("alerts"):
+            results.poll(0.1, self._record)
+        self._show(results, workers)
+
+    def _record(self, name: str, value: bytes) -> None:
+        import orjson
+
+        from sinks.show import alert_text
+
+        if name == "verdicts":
+            label = orjson.loads(value)["label"]
+            self._seen.labels[label] = self._seen.labels.get(label, 0) + 1
+        elif name == "alerts":
+            alert = orjson.loads(value)
+            if alert["activity_id"] == 1:
+                self._seen.alerts += 1
+                self._view.say(alert_text(alert, self._settings.zone))
+            else:
+                self._seen.updates += 1
+
+    def _show(self, results: "Results", workers: "list[Worker]") -> None:
+        seen, progress = self._seen, results.progress
+        seen.elapsed_ms = round((time.monotonic() - self._began) * 1000)
+        seen.windows, seen.verdicts = progress["windows"].records, progress["verdicts"].records
+        seen.clock_ms = results.clock_ms("windows") or seen.clock_ms
+        seen.phase = "streaming" if any(w.name == "replay" and w.running() for w in workers) else "judging the rest"
+        self._view.show(seen)
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def _score(self) -> None:
+        from daywatch.commands.score import write
+        from daywatch.pages import print_page
+        from sinks.report import scorecard_page
+        from sinks.scorecard import json_lines, scorecard
+
+        windows, verdicts, alerts = (json_lines(self._out / f"{name}.jsonl") for name in ("windows", "verdicts", "alerts"))
+        card = scorecard(self._out / "organisation", windows, verdicts, alerts, self._settings.zone)
+        write(card, self._out)
+        print_page(scorecard_page(card), self._console)
+        self._say(f"Done in {time.monotonic() - self._began:.0f} s. Everything is in {self._out}; open report.html first.")
+
+
+def _finish(worker: "Worker") -> None:
+    while worker.running():
+        time.sleep(0.02)
+
+
+def _count_events(organisation: Path) -> int:
+    """Lines of the five files without their headers: exact enough to show how far things are."""
+    from stream.kinds import KINDS
+
+    found = 0
+    for kind in KINDS:
+        with (organisation / f"{kind}.csv").open("rb") as lines:
+            found += sum(block.count(b"\n") for block in iter(lambda: lines.read(1 << 20), b"")) - 1
+    return found

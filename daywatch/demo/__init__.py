@@ -1,0 +1,1 @@
+"""The demonstration: the real chain on one machine, watched while it runs."""
