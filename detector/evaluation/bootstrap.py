@@ -58,6 +58,8 @@ def ranking_replicates(truth: Bools, score: Floats, user: Ints, drawn: Ints, rat
         drawn: how often each user is drawn, shape (replicates, users), from `draw_users`.
         rates: false-positive rates, 0..1.
     """
+    if not len(score):
+        return RankingReplicates(np.full(len(drawn), np.nan), np.full((len(drawn), len(rates)), np.nan))
     order = np.argsort(-score, kind="stable")
     truth, score, user = truth[order], score[order], user[order]
     ends = np.flatnonzero(np.append(np.diff(score) != 0, True))
