@@ -36,7 +36,7 @@ bench: $(VENV)/.dev ## measure how fast the parts are on this machine
 	$(BIN)/python benchmarks/run.py
 
 up: ## start Apache Kafka, Redis and the workers with Docker Compose
-	docker compose up --build --detach --wait
+	docker compose up --build --detach
 
 down: ## stop what `make up` started; its data stays
 	docker compose down

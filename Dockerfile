@@ -1,0 +1,24 @@
+# The command line and the workers. Everything that is installed is named by hash.
+FROM python:3.11-slim AS build
+WORKDIR /build
+RUN python -m venv /opt/daywatch
+COPY requirements/run.txt requirements/run.txt
+RUN /opt/daywatch/bin/pip install --no-cache-dir --require-hashes --requirement requirements/run.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY stream stream
+COPY windowing windowing
+COPY detector detector
+COPY sinks sinks
+COPY daywatch daywatch
+RUN /opt/daywatch/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM python:3.11-slim
+# lightgbm needs the OpenMP runtime of the system
+RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 10001 daywatch
+COPY --from=build /opt/daywatch /opt/daywatch
+ENV PATH=/opt/daywatch/bin:$PATH PYTHONUNBUFFERED=1
+USER daywatch
+WORKDIR /home/daywatch
+ENTRYPOINT ["daywatch"]
+CMD ["--help"]
