@@ -12,7 +12,6 @@ that is no string. polars returned k known fields, each from at least one member
 just what k members explain, there is no room for another key, a duplicate, a null, or anything nested.
 """
 
-import calendar
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -27,10 +26,9 @@ import polars as pl
 
 from stream.errors import PoisonError
 from stream.kinds import FIELDS, KINDS, Kind, Millis, frame_schema
+from stream.times import DAY_MS, MAX_TS, MIN_TS, Bools, Ints, read_iso
 from stream.zones import wall_to_utc
 
-MIN_TS: Final[Millis] = 631_152_000_000  # 1990-01-01
-MAX_TS: Final[Millis] = 7_258_118_400_000  # 2200-01-01, exclusive
 MAX_INTEGER: Final = 2**53
 
 _COMMON: Final = ("id", "kind", "ts", "user", "pc")
@@ -41,9 +39,6 @@ _SLICE: Final = 8192  # records whose bytes, and what is worked out from them, f
 _MOST_STRUCTURE: Final = 400  # bytes outside of strings; more is nested junk or no record of ours
 _SAMPLED_EXTRAS: Final = 32
 _SAMPLE_BYTES: Final = 65_536
-
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +221,7 @@ def _read_time(found: object, zone: str, limits: DecodeLimits) -> Millis:
         if int(hours) > 23 or int(minutes) > 59:
             raise BrokenRecordError("bad_time", "field ts has an impossible offset")
         ts -= (int(hours) * 60 + int(minutes)) * (60_000 if sign == "+" else -60_000)
-    elif not utc and limits.min_ts - _DAY_MS <= ts < limits.max_ts + _DAY_MS:
+    elif not utc and limits.min_ts - DAY_MS <= ts < limits.max_ts + DAY_MS:
         ts = int(wall_to_utc(np.array([ts], np.int64), zone)[0])
     if not limits.min_ts <= ts < limits.max_ts:
         raise BrokenRecordError("impossible_time", "field ts lies outside of the years that events can have")
@@ -254,7 +249,7 @@ def _columnar(
     parsed = _parse(kind, values)
     if parsed is not None:
         good = _proved(parsed, shape) & _sound(parsed, keys, kind, limits)
-        ts, timed = read_times(parsed["ts"], zone)
+        ts, timed = read_iso(parsed["ts"], zone)
         good &= timed & (ts >= limits.min_ts) & (ts < limits.max_ts)
         frame = _event_columns(kind, parsed, ts, rows)
         frames = [frame if good.all() else frame.filter(pl.Series(good))]
@@ -427,87 +422,3 @@ def _event_columns(kind: Kind, parsed: pl.DataFrame, ts: Ints, rows: Ints) -> pl
 
 def _frame(kind: Kind, tuples: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
     return pl.DataFrame(tuples, schema={"row": pl.UInt32(), **frame_schema(kind)}, orient="row")
-
-
-# ------------------------------------------------------------------------------------------------------------------ times
-
-_DAY_MS: Final[Millis] = 86_400_000
-_DAYS_IN_MONTH: Final = np.array([0, *(calendar.monthrange(2001, month)[1] for month in range(1, 13))], np.int64)
-_SEPARATORS: Final = ((4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":"))
-_DIGITS: Final = (0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18)
-# length of the text -> (has milliseconds, how it ends)
-_LAYOUTS: Final = {19: (False, ""), 20: (False, "Z"), 23: (True, ""), 24: (True, "Z"), 25: (False, "+"), 29: (True, "+")}
-
-
-def read_times(texts: pl.Series, zone: str) -> tuple[Ints, Bools]:
-    """Read ISO 8601 times in their usual layouts: UTC ms, and whether each could be read. The strict reading knows more layouts.
-
-    2010-01-04T08:12:33, with or without .123, with Z, +01:00 or nothing (then in `zone`). Same length as `texts`; nulls are unread.
-    """
-    ts: Ints = np.zeros(len(texts), np.int64)
-    good: Bools = np.zeros(len(texts), np.bool_)
-    lengths = texts.str.len_bytes().fill_null(0).to_numpy()
-    for length, (millis, tail) in _LAYOUTS.items():
-        here = lengths == length
-        if here.all():
-            return _read_layout(texts, length, millis, tail, zone)
-        if here.any():
-            ts[here], good[here] = _read_layout(texts.filter(pl.Series(here)), length, millis, tail, zone)
-    return ts, good
-
-
-def _read_layout(texts: pl.Series, length: int, millis: bool, tail: str, zone: str) -> tuple[Ints, Bools]:
-    """Times that are all of one length."""
-    raw = np.frombuffer("".join(texts.to_list()).encode(), np.uint8).reshape(-1, length)
-    column = np.ascontiguousarray(raw.T)
-    good: Bools = np.ones(len(raw), np.bool_)
-    separators, places = list(_SEPARATORS), list(_DIGITS)
-    if millis:
-        separators.append((19, "."))
-        places += [20, 21, 22]
-    if tail == "Z":
-        separators.append((length - 1, "Z"))
-    elif tail == "+":
-        separators.append((length - 3, ":"))
-        places += [length - 5, length - 4, length - 2, length - 1]
-        good &= (column[length - 6] == ord("+")) | (column[length - 6] == ord("-"))
-    for place, sign in separators:
-        good &= column[place] == ord(sign)
-    digit = column - ord("0")  # wraps round: whatever is no digit is greater than 9
-    for place in places:
-        good &= digit[place] <= 9
-
-    def number(*at: int) -> Ints:
-        found: Ints = digit[at[0]].astype(np.int64)
-        for place in at[1:]:
-            found = found * 10 + digit[place]
-        return found
-
-    year, month, day = number(0, 1, 2, 3), number(5, 6), number(8, 9)
-    hour, minute, second = number(11, 12), number(14, 15), number(17, 18)
-    good &= (month >= 1) & (month <= 12) & (hour <= 23) & (minute <= 59) & (second <= 59) & (year >= 1)
-    month = np.where(good, month, 1)
-    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-    good &= (day >= 1) & (day <= _DAYS_IN_MONTH[month] + (leap & (month == 2)))
-    ts = _days(year, month, day) * _DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000
-    if millis:
-        ts += number(20, 21, 22)
-    if tail == "+":
-        hours, minutes = number(length - 5, length - 4), number(length - 2, length - 1)
-        good &= (hours <= 23) & (minutes <= 59)
-        offset = (hours * 60 + minutes) * 60_000
-        ts -= np.where(column[length - 6] == ord("+"), offset, -offset)
-    elif not tail:
-        good &= (ts >= MIN_TS - _DAY_MS) & (ts < MAX_TS + _DAY_MS)
-        ts = wall_to_utc(np.where(good, ts, MIN_TS), zone)
-    return ts, good
-
-
-def _days(year: Ints, month: Ints, day: Ints) -> Ints:
-    """Days since 1970-01-01 in the Gregorian calendar (H. Hinnant, "chrono-compatible low-level date algorithms")."""
-    shifted = year - (month <= 2)
-    era = shifted // 400
-    year_of_era = shifted - era * 400
-    day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-    days: Ints = era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year - 719_468
-    return days
