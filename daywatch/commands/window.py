@@ -36,7 +36,7 @@ def window(
     """
     settings = settings_of(ctx, {"window.size": size, "window.hop": hop, "zone": zone, "window.directory": directory})
     stop = _Stop()
-    worker, close = _worker(settings, until_done)
+    worker, close = build_worker(settings, until_done)
     try:
         worker.run(stop.asked, lambda _: None if quiet else stop.show(worker))
     finally:
@@ -78,7 +78,7 @@ class _Stop:
         )
 
 
-def _worker(settings: "Settings", until_done: bool) -> "tuple[WindowWorker, Callable[[], None]]":
+def build_worker(settings: "Settings", until_done: bool) -> "tuple[WindowWorker, Callable[[], None]]":
     """Put a worker together from the settings; also returns what closes it."""
     import secrets
 

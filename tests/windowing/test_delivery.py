@@ -9,135 +9,20 @@ import json
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from stream.clock import ManualClock
 from stream.errors import FencedError, TransientError
-from stream.kinds import KINDS, Kind
 from stream.log import Commit, MemoryLog, MemoryOutlet, MemorySource, Out, TopicPartition
-from stream.marks import encode_mark
-from stream.partitioner import partition_of
-from windowing.calendar import Calendar, WindowSpec
-from windowing.clocks import ClockSpec
-from windowing.partition import Rules
+from tests.windowing.logs import EVENTS, HOUR, PARTITIONS, RULES, TOPICS, complaints, make_log, sent_dead, sent_windows, truth
 from windowing.store import MemoryStore
-from windowing.worker import Topics, WindowWorker, WorkerSettings
-
-HOUR = 3_600_000
-T0 = 1_262_563_200_000  # 2010-01-04, a Monday
-PARTITIONS = 2
-DISORDER, LATENESS = 600_000, HOUR
-SPEC = WindowSpec(size_ms=24 * HOUR, hop_ms=6 * HOUR, allowed_lateness_ms=LATENESS)
-EVENTS = {kind: f"x.{kind}" for kind in KINDS}
-TOPICS = Topics(EVENTS, "x.windows", "x.dead-letters", PARTITIONS)
-RULES = Rules(Calendar(SPEC), ClockSpec(out_of_orderness_ms=DISORDER, max_jump_ms=400 * 24 * HOUR))
-
-Event = tuple[Kind, str, str, int]
+from windowing.worker import WindowWorker, WorkerSettings
 
 
 class Died(BaseException):
     """The end of a process."""
-
-
-# logs and what must come of them ------------------------------------------------------------------------------------------
-
-
-def make_log(rnd: random.Random) -> MemoryLog:
-    """Five topics with disorder, late events, duplicates, a broken record here and there, marks, and a last mark."""
-    log = MemoryLog([*EVENTS.values(), TOPICS.windows, TOPICS.dead_letters], PARTITIONS, ManualClock(T0 + 10**12))
-    users = rnd.sample(["ana", "bo", "cy", "di", "eve", "fay"], rnd.randint(2, 6))
-    end = T0 + rnd.randint(20, 60) * HOUR
-    for kind in KINDS:
-        sent: list[Event] = []
-        now, step = T0, rnd.choice([0.5, 2.0, 6.0]) * HOUR
-        while now < end:
-            now += int(rnd.expovariate(1 / step))
-            late = rnd.randint(0, 40) * HOUR if rnd.random() < 0.2 else rnd.randint(0, DISORDER)
-            event = (kind, f"{kind[0]}{len(sent)}", rnd.choice(users), max(T0, min(now, end - 1) - late))
-            sent.append(event)
-            for each in (event, rnd.choice(sent)) if rnd.random() < 0.15 else (event,):
-                append(log, each)
-            if rnd.random() < 0.1:
-                partition = rnd.randrange(PARTITIONS)
-                log.append(TopicPartition(EVENTS[kind], partition), b"ana", b"{broken", stamp=now + 10**12)
-            if rnd.random() < 0.2:
-                mark(log, kind, min(now, end) - DISORDER)
-    calendar = Calendar(SPEC)
-    last = calendar.window_end(calendar.pane_of(end - 1)) + LATENESS - rnd.choice([0, 0, 0, 7]) * HOUR
-    for kind in KINDS:
-        mark(log, kind, last, last=True)
-    return log
-
-
-def append(log: MemoryLog, event: Event) -> None:
-    kind, id, user, ts = event
-    value = json.dumps({"id": id, "kind": kind, "ts": iso(ts), "user": user, "pc": "PC-1", **({"url": "http://a.com/x"} if kind == "http" else {})})
-    log.append(TopicPartition(EVENTS[kind], partition_of(user.encode(), PARTITIONS)), user.encode(), value.encode())
-
-
-def mark(log: MemoryLog, kind: Kind, at: int, last: bool = False) -> None:
-    for partition in range(PARTITIONS):
-        log.append(TopicPartition(EVENTS[kind], partition), None, None, encode_mark(at, last=last))
-
-
-def iso(ts: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(ts / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ts % 1000:03d}Z"
-
-
-def truth(log: MemoryLog) -> tuple[dict[tuple[str, int], dict[str, int]], list[tuple[str, int, int]]]:
-    """What must come out, as a plain function of the logs: counts by (user, window end), and what is dead (topic, partition, offset)."""
-    hop, span = SPEC.hop_ms, SPEC.span
-    placed: dict[tuple[str, int, str, str], tuple[int, int]] = {}
-    dead, clocks = [], {}
-    for kind in KINDS:
-        for partition in range(PARTITIONS):
-            clock = -(10**18)
-            for offset, kept in enumerate(log.logs[TopicPartition(EVENTS[kind], partition)]):
-                if kept.value is None:
-                    clock = max(clock, int(dict(kept.headers() or [])["daywatch-clock"]))
-                    continue
-                if kept.value == b"{broken":
-                    dead.append((EVENTS[kind], partition, offset))
-                    continue
-                event = json.loads(kept.value)
-                from datetime import datetime
-
-                ts = round(datetime.fromisoformat(event["ts"]).timestamp() * 1000)
-                pane = ts // hop
-                first = next((w for w in range(pane - span + 1, pane + 1) if clock < (w + span) * hop + LATENESS), None)
-                if first is None:
-                    dead.append((EVENTS[kind], partition, offset))
-                else:
-                    placed.setdefault((event["user"], pane, kind, event["id"]), (first, partition))
-                clock = max(clock, ts - DISORDER)
-            clocks[kind, partition] = clock
-    windows: dict[tuple[str, int], dict[str, int]] = {}
-    for (user, pane, kind, _), (first, partition) in placed.items():
-        for window in range(max(first, pane - span + 1), pane + 1):
-            end = (window + span) * hop
-            if min(clocks[k, partition] for k in KINDS) >= end + LATENESS:
-                counts = windows.setdefault((user, end), dict.fromkeys(map(str, KINDS), 0))
-                counts[str(kind)] += 1
-    return windows, sorted(dead)
-
-
-def sent_windows(log: MemoryLog) -> list[tuple[tuple[str, int], dict[str, int], bytes]]:
-    from datetime import datetime
-
-    found = []
-    for value in log.values(TOPICS.windows):
-        record = json.loads(value)
-        found.append(((record["user"], round(datetime.fromisoformat(record["end"]).timestamp() * 1000)), record["counts"], value))
-    return found
-
-
-def sent_dead(log: MemoryLog) -> list[tuple[str, int, int]]:
-    headers = [dict(kept.headers() or []) for kept in log.records(TOPICS.dead_letters)]
-    return sorted((h["daywatch-topic"].decode(), int(h["daywatch-partition"]), int(h["daywatch-offset"])) for h in headers)
 
 
 # the world, with its faults -----------------------------------------------------------------------------------------------
@@ -318,22 +203,8 @@ def run_schedule(seed: int, faults: int) -> tuple[MemoryLog, int]:
 
 
 def differences(log: MemoryLog, seed: int) -> str:
-    """What is wrong with what was sent; empty when nothing is."""
-    windows, dead = truth(log)
-    sent = sent_windows(log)
-    keys = [key for key, _, _ in sent]
-    if len(keys) != len(set(keys)):
-        return "a window went out twice"
-    if set(keys) != set(windows):
-        return f"missing {sorted(set(windows) - set(keys))[:3]}, unexpected {sorted(set(keys) - set(windows))[:3]}"
-    if wrong := [key for key, counts, _ in sent if counts != windows[key]]:
-        return f"content differs in {wrong[:3]}"
-    if sent_dead(log) != dead:
-        return f"dead letters {len(sent_dead(log))}, should be {len(dead)}"
     plain, _ = run_schedule(seed, 0)
-    if sorted(value for _, _, value in sent) != sorted(value for _, _, value in sent_windows(plain)):
-        return "bytes differ from those of an undisturbed run"
-    return ""
+    return complaints(sent_windows(log), sent_dead(log), log, [value for _, _, value in sent_windows(plain)])
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -361,7 +232,5 @@ def test_marks_are_passed_on_behind_the_windows_they_speak_of_and_the_last_one_o
                 reached = max(reached, int(headers["daywatch-clock"]))
                 lasts += "daywatch-last" in headers
             else:
-                from datetime import datetime
-
                 assert datetime.fromisoformat(json.loads(kept.value)["end"]).timestamp() * 1000 > reached
         assert lasts == 1
