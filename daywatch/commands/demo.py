@@ -79,26 +79,17 @@ class _Demo:
     def run(self, users: int, days: int, seed: int, insiders: int) -> None:
         """Make the organisation, stream it, judge it, score it."""
         from daywatch.embedded import servers
+        from stream.synth import write_organisation
 
-        with ExitStack() as stack:
-            making = stack.enter_context(
-                self._worker(
-                    "synth",
-                    *("--out", str(self._out / "organisation"), "--users", str(users), "--days", str(days)),
-                    *("--seed", str(seed), "--insiders", str(insiders), "--zone", self._settings.zone),
-                )
-            )
-            broker, store = stack.enter_context(servers(self._scratch))
+        with servers(self._scratch) as (broker, store):
             self._given = self._chain_settings(broker.bootstrap_servers, store.url)
             self._say(f"A broker at {broker.bootstrap_servers} and a store at {store.url} are running; both end with this command.")
             with self._worker("topics", "create") as topics:
+                made = write_organisation(self._out / "organisation", users, days, seed, insiders, self._settings.zone)
                 _finish(topics)
-            _finish(making)
-            self._seen.events_in_all = _count_events(self._out / "organisation")
-            self._say(
-                f"{users} people, {days} days, {self._seen.events_in_all:,} events, {insiders} insiders among them: "
-                f"{self._out / 'organisation'}"
-            )
+            self._seen.events_in_all = made.total
+            whom = f"{made.users} people, {made.days} days, {made.total:,} events"
+            self._say(f"{whom}; {made.insiders} insiders did {made.malicious_events:,} of them.")
             self._stream()
         self._score()
 
@@ -211,14 +202,3 @@ class _Demo:
 def _finish(worker: "Worker") -> None:
     while worker.running():
         time.sleep(0.02)
-
-
-def _count_events(organisation: Path) -> int:
-    """Lines of the five files without their headers: exact enough to show how far things are."""
-    from stream.kinds import KINDS
-
-    found = 0
-    for kind in KINDS:
-        with (organisation / f"{kind}.csv").open("rb") as lines:
-            found += sum(block.count(b"\n") for block in iter(lambda: lines.read(1 << 20), b"")) - 1
-    return found

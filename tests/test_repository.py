@@ -1,0 +1,67 @@
+"""Promises of the repository as a whole."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+SETS = ("run.txt", "dev.txt")
+
+
+def tracked(repository: Path) -> list[str]:
+    listed = subprocess.run(["git", "ls-files"], cwd=repository, check=False, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git working tree")
+    return listed.stdout.splitlines()
+
+
+def test_make_alone_lists_its_targets(repository: Path) -> None:
+    out = subprocess.run(["make"], cwd=repository, check=True, capture_output=True, text=True).stdout
+    assert {"demo", "test", "check", "bench", "up", "clean"} <= set(re.findall(r"^\s+make (\w+)", out, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_requirement_files_hold_hashes_for_everything_and_no_address(repository: Path, name: str) -> None:
+    text = (repository / "requirements" / name).read_text()
+    assert not re.search(r"https?://|file:|--(extra-)?index-url|--find-links", text)
+    pinned = re.split(r"\n(?=[a-z0-9])", text)
+    assert all("--hash=sha256:" in block for block in pinned if re.match(r"[a-z0-9]", block))
+
+
+def test_what_the_demonstration_and_the_tests_install_is_free_of_torch(repository: Path) -> None:
+    for name in SETS:
+        assert not re.search(r"^(torch|nvidia|transformers)\b", (repository / "requirements" / name).read_text(), re.MULTILINE)
+
+
+def test_requirement_files_cover_the_projects_dependencies(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = {
+        "run.txt": project["dependencies"] + extras["embedded"],
+        "dev.txt": project["dependencies"] + extras["embedded"] + extras["dev"],
+    }
+    for name, dependencies in wanted.items():
+        text = (repository / "requirements" / name).read_text()
+        missing = [d for d in dependencies if not re.search(rf"^{re.split(r'[<>=~]', d)[0]}==", text, re.MULTILINE)]
+        assert missing == [], f"run `make locks`: {name}"
+
+
+def test_every_setting_that_compose_sets_exists(repository: Path) -> None:
+    from daywatch.settings import setting_names
+
+    variables = set(re.findall(r"^\s+(DAYWATCH_\w+):", (repository / "docker-compose.yml").read_text(), re.MULTILINE))
+    assert variables
+    assert {v.removeprefix("DAYWATCH_").lower().replace("__", ".") for v in variables} <= set(setting_names())
+
+
+def test_links_between_the_papers_lead_somewhere(repository: Path) -> None:
+    papers = [repository / name for name in tracked(repository) if name.endswith(".md")]
+    broken = [
+        f"{paper.relative_to(repository)}: {target}"
+        for paper in papers
+        for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", paper.read_text(encoding="utf-8"))
+        if not (paper.parent / target).exists()
+    ]
+    assert broken == []
