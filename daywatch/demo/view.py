@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Self
 from zoneinfo import ZoneInfo
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -82,7 +82,8 @@ class View:
         streamed, most = sum(seen.events.values()), max(seen.events_in_all, 1)
         rate = streamed * 1000 / seen.elapsed_ms if seen.elapsed_ms else 0.0
         counts = Text("   ").join(Text(f"{kind} {seen.events.get(kind, 0):,}") for kind in KINDS)
-        table.add_row("events", Group(ProgressBar(total=most, completed=min(streamed, most), width=48), counts))
+        table.add_row("events", ProgressBar(total=most, completed=min(streamed, most), width=48))
+        table.add_row("", counts)
         table.add_row("", f"{streamed:,} of {seen.events_in_all:,}, {rate:,.0f} a second")
         table.add_row("clock", self.instant(seen.clock_ms))
         table.add_row("windows", f"{seen.windows:,} closed, {seen.verdicts:,} judged")
