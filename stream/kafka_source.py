@@ -4,7 +4,7 @@ The `Source` seam on confluent-kafka. It commits nothing, and reads nothing befo
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
@@ -13,7 +13,7 @@ from stream.errors import RefusedError, TransientError
 from stream.kafka_consumer import Place, assign_at, bounds, check_polled, committed_when_stable, group_config, is_end, partitions_of
 from stream.kafka_transactions import Outgoing, TransactionalProducer
 from stream.kinds import Millis
-from stream.log import Commit, Out, Polled, Records, TopicPartition
+from stream.log import Commit, Out, Polled, Raw, Records, TopicPartition
 
 
 class KafkaSource:
@@ -127,10 +127,10 @@ class KafkaSource:
 def _records(at: TopicPartition, messages: list[Message]) -> Records:
     return Records(
         at,
-        [message.value() for message in messages],  # type: ignore[misc]
-        [message.key() for message in messages],  # type: ignore[misc]
+        [message.value() for message in messages],
+        [message.key() for message in messages],
         [message.timestamp()[1] for message in messages],
-        messages,
+        cast("Sequence[Raw]", messages),
         (messages[-1].offset() or 0) + 1,
     )
 

@@ -26,10 +26,10 @@ class Raw(Protocol):
     """What is asked of a single record only when something is special about it."""
 
     def offset(self) -> int | None:
-        """Its place in its log."""
+        """Its place in its log; None for none."""
         ...
 
-    def headers(self) -> Headers | None:
+    def headers(self) -> list[tuple[str, bytes]] | None:
         """Its headers, None where it has none."""
         ...
 
@@ -152,7 +152,9 @@ class MemoryLog:
         self.committed: dict[TopicPartition, Commit] = {}
         self.generation = 0
 
-    def append(self, at: TopicPartition, key: bytes | None, value: bytes | None, headers: Headers | None = None, stamp: int | None = None) -> None:
+    def append(
+        self, at: TopicPartition, key: bytes | None, value: bytes | None, headers: Headers | None = None, stamp: int | None = None
+    ) -> None:
         """Write one record at the end of a log."""
         log = self.logs.setdefault(at, [])
         log.append(_Kept(key, value, self.clock.now_ms() if stamp is None else stamp, headers or [], len(log)))

@@ -15,7 +15,7 @@ from stream.errors import ConfigurationError
 from stream.kinds import Millis
 
 DAY_MS: Millis = 86_400_000
-_EPOCH = datetime(1970, 1, 1)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local wall time has no zone
 _CHUNK_DAYS = 64
 
 

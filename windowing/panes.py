@@ -25,7 +25,7 @@ _SMALL = 256  # rows; below it Arrow's own metadata weighs more than the rows
 _SCHEMAS = {kind: frame_schema(kind) | {"first": pl.Int64()} for kind in KINDS}
 
 
-class UnreadableState(PipelineError):
+class UnreadableStateError(PipelineError):
     """The store holds a pane that this version cannot read."""
 
 
@@ -50,7 +50,7 @@ def decode_blobs(blobs: Iterable[bytes]) -> dict[Kind, pl.DataFrame]:
     """Read the blobs of one pane, in the order in which they were written.
 
     Raises:
-        UnreadableState: a blob is of another version or damaged.
+        UnreadableStateError: a blob is of another version or damaged.
     """
     frames: dict[Kind, list[pl.DataFrame]] = {kind: [] for kind in KINDS}
     lines: dict[Kind, list[bytes]] = {kind: [] for kind in KINDS}
@@ -59,7 +59,7 @@ def decode_blobs(blobs: Iterable[bytes]) -> dict[Kind, pl.DataFrame]:
         while at < len(blob):
             version, number, encoding, length = _HEADER.unpack_from(blob, at)
             if version != _VERSION or number >= len(KINDS):
-                raise UnreadableState(f"a stored pane has layout version {version}; this version reads {_VERSION}")
+                raise UnreadableStateError(f"a stored pane has layout version {version}; this version reads {_VERSION}")
             at += _HEADER.size
             kind, body = KINDS[number], blob[at : at + length]
             at += length

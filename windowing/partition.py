@@ -36,8 +36,8 @@ class Rules:
     """What decides the content of windows; the same for all partitions of a namespace."""
 
     calendar: Calendar
-    clocks: ClockSpec = ClockSpec()
-    describe: DescribeSettings = DescribeSettings()
+    clocks: ClockSpec = field(default_factory=ClockSpec)
+    describe: DescribeSettings = field(default_factory=DescribeSettings)
     directory: Directory | None = None
 
 
@@ -96,9 +96,7 @@ class Partition:
         frame, kind, calendar = arrivals.frame, arrivals.kind, self.rules.calendar
         rows = frame["row"].to_numpy().astype(np.int64)
         ts = frame["ts"].to_numpy()
-        reading = read_clock(
-            self.clocks[kind], rows, ts, arrivals.stamps[rows], _Lazy(frame["user"]), arrivals.marks, self.rules.clocks
-        )
+        reading = read_clock(self.clocks[kind], rows, ts, arrivals.stamps[rows], _Lazy(frame["user"]), arrivals.marks, self.rules.clocks)
         self.clocks[kind] = reading.after
         if not len(rows):
             return Unplaced([], [])
@@ -117,11 +115,13 @@ class Partition:
     def _first_windows(self, ts: Longs, panes: Longs, before: Longs) -> Longs:
         """The earliest window over each event that its own clock had not closed; beyond the event's pane when it is late.
 
-            pane at 40           |=|
-            windows       [10-----------50)
-                             [20-----------60)
-                                [30-----------70)
-                                   [40-----------80)   the last to close
+        A picture with hop 10 and size 40:
+
+        pane at 40           |=|
+        windows       [10-----------50)
+                         [20-----------60)
+                            [30-----------70)
+                               [40-----------80)   the last to close
         """
         spec = self.rules.calendar.spec
         earliest: Longs = panes - (spec.span - 1)

@@ -1,9 +1,9 @@
 """The window store in Redis or Valkey. Everything a partition owns lies under one hash tag, so that scripts work on a cluster.
 
-    NAMESPACE:{p7}:meta       hash: layout, epoch, at, by, state
-    NAMESPACE:{p7}:panes      set of the pane numbers that have a list
-    NAMESPACE:{p7}:pane:N     list of blobs, in the order of reading
-    NAMESPACE:{p7}:profiles   hash: user -> blob
+- `NAMESPACE:{p7}:meta`: hash of layout, epoch, at, by, state
+- `NAMESPACE:{p7}:panes`: set of the pane numbers that have a list
+- `NAMESPACE:{p7}:pane:N`: list of blobs, in the order of reading
+- `NAMESPACE:{p7}:profiles`: hash of user to blob
 """
 
 import time
@@ -82,7 +82,7 @@ class RedisStore:
         if not int(self._redis.info("persistence").get("aof_enabled", 0)):
             return
         try:
-            self._redis.execute_command("WAITAOF", 1, 0, _FSYNC_TIMEOUT_MS)
+            self._redis.execute_command("WAITAOF", 1, 0, _FSYNC_TIMEOUT_MS)  # type: ignore[no-untyped-call]
         except ResponseError:
             # Redis before 7.2 has no WAITAOF: an explicit rewrite is the only command whose end means "on disk"
             self._redis.bgrewriteaof()
@@ -92,23 +92,25 @@ class RedisStore:
     def panes(self, partition: int, panes: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
         """The blobs of these panes, a page of a list at a time."""
         for pane in panes:
-            key, blobs = self._key(partition, "pane", pane), []
+            key = self._key(partition, "pane", pane)
+            blobs: list[bytes] = []
             try:
                 while page := self._redis.lrange(key, len(blobs), len(blobs) + _PAGE - 1):
-                    blobs.extend(page)
+                    blobs.extend(_raw(blob) for blob in page)
             except RedisError as error:
                 raise _unreachable(error) from error
             yield pane, blobs
 
     def profiles(self, partition: int) -> Iterator[list[tuple[str, bytes]]]:
         """All profiles, a page at a time; one may come twice."""
-        cursor = 0
+        cursor: Any = 0
         while True:
             try:
                 cursor, page = self._redis.hscan(self._key(partition, "profiles"), cursor, count=512)
             except RedisError as error:
                 raise _unreachable(error) from error
-            yield [(user.decode(), blob) for user, blob in page.items()]
+            held: dict[Any, Any] = page  # type: ignore[assignment]
+            yield [(_raw(user).decode(), _raw(blob)) for user, blob in held.items()]
             if not cursor:
                 return
 
@@ -142,6 +144,11 @@ class RedisStore:
     def close(self) -> None:
         """Let go of the connections."""
         self._redis.close()
+
+
+def _raw(answer: bytes | str) -> bytes:
+    """What the server answered; bytes, as the client was not told to decode."""
+    return answer.encode() if isinstance(answer, str) else answer
 
 
 def _unreachable(error: RedisError) -> TransientError:

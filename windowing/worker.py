@@ -16,15 +16,16 @@ import polars as pl
 
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
-from stream.decode import MAX_TS, Decoded, DecodeLimits, decode
+from stream.decode import Decoded, DecodeLimits, decode
 from stream.errors import FencedError, RefusedError, StaleError, TransientError
 from stream.kinds import KINDS, Kind, Millis
 from stream.log import Commit, Headers, Out, Outlet, Polled, Records, Source, TopicPartition
 from stream.marks import BadMark, encode_mark, parse_mark
 from stream.partitioner import partition_of
+from stream.times import MAX_TS
 from windowing.clocks import LONG_AGO, Mark, TopicClock
-from windowing.partition import Arrivals, Closed, Closing, Partition, Rules
 from windowing.panes import decode_blobs
+from windowing.partition import Arrivals, Closed, Closing, Partition, Rules
 from windowing.store import Advance, Claimed, Start, WindowStore
 
 LAYOUT_VERSION = 1
@@ -55,7 +56,7 @@ class WorkerSettings:
     poll_ms: Millis = 100
     max_ahead_ms: Millis = 2 * 86_400_000
     idle_after_ms: Millis | None = 60_000
-    limits: DecodeLimits = DecodeLimits()
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
     until_done: bool = False
     trust_bounds: bool = True
     """False for a broker whose end offsets cannot be believed: a log's end is then what two polls of it say."""
@@ -169,8 +170,11 @@ class WindowWorker:
     def done(self) -> bool:
         """Whether every log has been worked off: marked ones to their last mark, the others to where they ended at the start."""
         generation, partitions = self._source.assignment()
-        return generation == self._assignment and partitions == set(self._owned) and bool(partitions) and all(
-            not owned.partition.due() and all(self._finished(owned, kind) for kind in KINDS) for owned in self._owned.values()
+        return (
+            generation == self._assignment
+            and partitions == set(self._owned)
+            and bool(partitions)
+            and all(not owned.partition.due() and all(self._finished(owned, kind) for kind in KINDS) for owned in self._owned.values())
         )
 
     def _finished(self, owned: _Owned, kind: Kind) -> bool:
@@ -258,11 +262,11 @@ class WindowWorker:
         if begun:
             state = _encode_state({kind: TopicClock() for kind in KINDS}, fresh=True)
             self._store.begin([Start(number, claims[number].epoch, place.encode(), state) for number, place in begun.items()])
-            commits = {
+            starting = {
                 self._at(kind, number): Commit(offset, _note(Closed()))
                 for number, place in begun.items() for kind, offset in zip(KINDS, place.positions, strict=True)
             }  # fmt: skip
-            self._outlet.transact([], commits, self._source.group())
+            self._outlet.transact([], starting, self._source.group())
         return begun
 
     def _recover(
@@ -328,7 +332,7 @@ class WindowWorker:
     def _outgoing(self, owned: _Owned, closing: Closing) -> list[Out]:
         at = TopicPartition(self._topics.windows, owned.number)
         columns = (closing.windows[name].to_list() for name in ("user", "id", "value"))
-        out = [Out(at, user.encode(), value.encode(), self._cloud_headers(id)) for user, id, value in zip(*columns, strict=True)]
+        out = [Out(at, user.encode(), value.encode(), self._cloud_headers(name)) for user, name, value in zip(*columns, strict=True)]
         if closing.mark_ms is not None:
             out.append(Out(at, None, None, encode_mark(closing.mark_ms, last=closing.last)))
         return out
@@ -418,9 +422,7 @@ class WindowWorker:
             values += found.values if rows is None else [found.values[row] for row in rows]  # type: ignore[arg-type, misc]
             keys += found.keys if rows is None else [found.keys[row] for row in rows]
         decoded = decode(kind, values, keys, self._rules.calendar.zone, self._settings.limits) if values else None
-        return [
-            self._part(kind, decoded, found, marks, refused, rows, start) for found, marks, refused, rows, start in parts
-        ]
+        return [self._part(kind, decoded, found, marks, refused, rows, start) for found, marks, refused, rows, start in parts]
 
     def _part(
         self, kind: Kind, decoded: Decoded | None, found: Records, marks: list[Mark], refused: list[tuple[int, str, str]],

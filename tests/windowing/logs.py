@@ -54,8 +54,10 @@ def make_log(rnd: random.Random) -> MemoryLog:
 
 
 def append(log: MemoryLog, event: Event) -> None:
-    kind, id, user, ts = event
-    value = json.dumps({"id": id, "kind": kind, "ts": iso(ts), "user": user, "pc": "PC-1", **({"url": "http://a.com/x"} if kind == "http" else {})})
+    kind, name, user, ts = event
+    value = json.dumps(
+        {"id": name, "kind": kind, "ts": iso(ts), "user": user, "pc": "PC-1", **({"url": "http://a.com/x"} if kind == "http" else {})}
+    )
     log.append(TopicPartition(EVENTS[kind], partition_of(user.encode(), PARTITIONS)), user.encode(), value.encode())
 
 

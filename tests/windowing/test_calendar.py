@@ -1,5 +1,7 @@
 """Pane arithmetic: days, zones, both changes of the clock."""
 
+# ruff: noqa: DTZ001 - local wall times are what is tested here
+
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 

@@ -1,5 +1,7 @@
 """A topic-partition's clock: what raises it, what it refuses, and that batches do not matter."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,13 @@ def read(clock: TopicClock, events: list[tuple[int, str]], marks: list[Mark] | N
     rows = [row for row in range(len(events) + len(marks)) if row not in taken]
     n = len(events)
     return read_clock(
-        clock, np.array(rows, np.int64), np.array([t for t, _ in events], np.int64), np.full(n, stamp, np.int64), [u for _, u in events], marks, spec
+        clock,
+        np.array(rows, np.int64),
+        np.array([t for t, _ in events], np.int64),
+        np.full(n, stamp, np.int64),
+        [u for _, u in events],
+        marks,
+        spec,
     )
 
 
@@ -107,7 +115,7 @@ def by_rule(log: list[tuple[str, int, object]]) -> tuple[list[int], int]:
 def test_how_a_log_is_cut_into_batches_does_not_matter(log: list[tuple[str, int, object]], cuts: list[int]) -> None:
     clock, before = TopicClock(), []
     edges = [0, *sorted(min(cut, len(log)) for cut in cuts), len(log)]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         part = log[low:high]
         events = [(when, str(who)) for what, when, who in part if what == "event"]
         marks = [Mark(row, when) for row, (what, when, _) in enumerate(part) if what == "mark"]

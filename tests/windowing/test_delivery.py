@@ -126,7 +126,13 @@ class Life:
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
         settings = WorkerSettings(close_windows=world.rnd.randint(1, 4), max_ahead_ms=24 * HOUR, until_done=True, idle_after_ms=None)
         self._worker = WindowWorker(
-            GatedSource(world, self._gate), FaultyOutlet(world, self._gate), FaultyStore(world, self._gate), TOPICS, RULES, settings, world.log.clock
+            GatedSource(world, self._gate),
+            FaultyOutlet(world, self._gate),
+            FaultyStore(world, self._gate),
+            TOPICS,
+            RULES,
+            settings,
+            world.log.clock,
         )
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.kinds import KINDS, Kind, frame_schema
-from windowing.panes import Pane, UnreadableState, decode_blobs, encode_blob, inside, users_of
+from windowing.panes import Pane, UnreadableStateError, decode_blobs, encode_blob, inside, users_of
 
 texts = st.one_of(st.none(), st.text(max_size=20))
 
@@ -14,13 +14,16 @@ texts = st.one_of(st.none(), st.text(max_size=20))
 def logons(*rows: tuple[str, int, str, int]) -> pl.DataFrame:
     """Rows of user, ts, id and first window."""
     schema = frame_schema(Kind.LOGON) | {"first": pl.Int64()}
-    return pl.DataFrame([(user, ts, id, "PC-1", "Logon", first) for user, ts, id, first in rows], schema=schema, orient="row")
+    return pl.DataFrame([(user, ts, name, "PC-1", "Logon", first) for user, ts, name, first in rows], schema=schema, orient="row")
 
 
-@given(rows=st.lists(st.tuples(st.text(min_size=1), st.integers(0, 2**45), st.text(min_size=1), texts), max_size=5), copies=st.sampled_from([1, 100]))
+@given(
+    rows=st.lists(st.tuples(st.text(min_size=1), st.integers(0, 2**45), st.text(min_size=1), texts), max_size=5),
+    copies=st.sampled_from([1, 100]),
+)
 def test_a_blob_gives_back_what_went_in(rows: list[tuple[str, int, str, str | None]], copies: int) -> None:
     schema = frame_schema(Kind.HTTP) | {"first": pl.Int64()}
-    frame = pl.DataFrame([(user, ts, id, "PC", text, text, -5) for user, ts, id, text in rows * copies], schema=schema, orient="row")
+    frame = pl.DataFrame([(user, ts, name, "PC", text, text, -5) for user, ts, name, text in rows * copies], schema=schema, orient="row")
     back = decode_blobs([encode_blob({Kind.HTTP: frame})])
     assert back.get(Kind.HTTP, frame.clear()).equals(frame)
 
@@ -33,7 +36,7 @@ def test_blobs_come_back_in_the_order_of_writing_whatever_their_size() -> None:
 
 
 def test_a_blob_of_another_version_is_refused() -> None:
-    with pytest.raises(UnreadableState, match="version 9"):
+    with pytest.raises(UnreadableStateError, match="version 9"):
         decode_blobs([b"\x09" + encode_blob({Kind.LOGON: logons(("u", 1, "a", 0))})[1:]])
 
 

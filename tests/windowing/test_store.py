@@ -96,7 +96,7 @@ def test_many_profiles_and_blobs_come_back_whole(store: WindowStore) -> None:
     store.advance([Advance(3, epoch, "start", "0", "s", profiles=profiles)])
     for i in range(150):
         store.advance([Advance(3, epoch, str(i), str(i + 1), "s", appends=[(1, str(i).encode())])])
-    assert sorted(set(pair for page in store.profiles(3) for pair in page)) == sorted(profiles)
+    assert sorted({pair for page in store.profiles(3) for pair in page}) == sorted(profiles)
     assert dict(store.panes(3, [1]))[1] == [str(i).encode() for i in range(150)]
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from stream.log import MemoryLog
 from tests.conftest import ApacheKafka, EmbeddedStore
 from tests.servers import create_topics, kafka_launcher, redis_program
-from tests.windowing.logs import EVENTS, KINDS, PARTITIONS, TOPICS, complaints, make_log, parsed_dead, parsed_windows, truth
+from tests.windowing.logs import EVENTS, PARTITIONS, TOPICS, complaints, make_log, parsed_dead, parsed_windows, truth
 from tests.windowing.test_delivery import run_schedule
-from stream.log import MemoryLog
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEPS = ["begun", "produced", "offsets", "committed", "stored"]
@@ -29,7 +29,9 @@ def fill(bootstrap_servers: str, namespace: str, log: MemoryLog) -> None:
     for at, kept in log.logs.items():
         for record in kept:
             if at.topic in EVENTS.values():
-                producer.produce(names[at.topic], value=record.value, key=record.key, partition=at.partition, headers=record.headers() or [])
+                producer.produce(
+                    names[at.topic], value=record.value, key=record.key, partition=at.partition, headers=record.headers() or []
+                )
         producer.poll(0)
     assert producer.flush(60) == 0
 
