@@ -33,7 +33,7 @@ format: $(VENV)/.dev ## put the source into its format
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev ## measure how fast the parts are on this machine
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python bench/run.py
 
 up: ## start Apache Kafka, Redis and the workers with Docker Compose
 	docker compose up --build --detach
