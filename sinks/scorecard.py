@@ -7,7 +7,6 @@ need of each window is kept, so that the windows of a large replay need not fit 
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,16 +16,15 @@ import polars as pl
 from detector.evaluation.evidence import EVENT, survival
 from detector.evaluation.figures import CITED_SCHEMA, JUDGED_SCHEMA, Figures, Judged, figures, json_safe, with_missed_days
 from detector.evaluation.truth import AnswerKey, day_calendar, read_answers
+from sinks.ocsf import instant, kind_of
 from stream.errors import ConfigurationError
-from stream.kinds import Kind, Millis
+from stream.kinds import Millis
 from windowing.calendar import Calendar
 
 Record: TypeAlias = bytes | str | Mapping[str, Any]
 """One record: its JSON, or what the JSON says."""
 
 SCHEMA = "daywatch.scorecard/1"
-KIND_OF_CLASS: dict[int, str] = {3002: Kind.LOGON, 1010: Kind.DEVICE, 1001: Kind.FILE, 4009: Kind.EMAIL, 4002: Kind.HTTP}
-"""OCSF class of a cited event, from its `type_uid` (class_uid * 100 + activity)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +80,13 @@ def scorecard(
     kept = _read_windows(windows, seen, findings, key, calendar)
     days = pl.DataFrame([row[1:] for row in seen.days.values()], schema=JUDGED_SCHEMA, orient="row")
     days, missed = with_missed_days(days, key, {day: calendar.edge(day + 1) for day in key.events["day"].unique()})
-    cited = _cited_on_days(findings, seen, kept, calendar)
+    cited = _cited_on_days(findings, kept, calendar)
     alert_days = cited.group_by("user", "day").agg(pl.min("time").alias("end_ms")).sort("user", "day")
     judged = Judged(days, cited.select(EVENT).unique(maintain_order=True), alert_days)
     found = figures(judged, key, seed, replicates)
     found["evidence"] |= {
         "cited_in_all": kept.checked,
-        "invalid": kept.invalid + findings_without_event(findings, kept),
+        "invalid": kept.invalid + _cited_outside(findings, kept),
         "survival": survival(kept.key_events, key.events),
     }
     found |= {"verdicts": seen.verdicts, "windows": kept.windows, "missed_days": missed}
@@ -115,19 +113,20 @@ def json_lines(path: Path) -> Iterator[bytes]:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the verdicts say: judged days, who an alert is about, what was cited where."""
+    """What the verdicts say: judged days, what was cited where."""
 
     verdicts: int = 0
     days: dict[tuple[str, int], tuple[Any, ...]] = field(default_factory=dict)
-    user_of_alert: dict[str, str] = field(default_factory=dict)
     cited: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Finding:
-    """One alert over all its versions: each cited event, and when it was first cited."""
+    """One alert over all its versions: who, each cited event, when it was first cited and when it happened."""
 
+    user: str
     first_cited: dict[tuple[str, str], Millis] = field(default_factory=dict)
+    times: dict[tuple[str, str], Millis] = field(default_factory=dict)
     updates: int = 0
     reason: str = ""
 
@@ -150,21 +149,19 @@ def _read_verdicts(verdicts: Iterable[Record], calendar: Calendar) -> _Seen:
         try:
             verdict = _parsed(record)
             user, window = str(verdict["user"]), str(verdict["window_id"])
-            start, end, score = _instant(verdict["start"]), _instant(verdict["end"]), float(verdict["score"])
+            start, end, score = instant(verdict["start"]), instant(verdict["end"]), float(verdict["score"])
             cited = {(str(event["kind"]), str(event["id"])) for event in verdict["cited"]}
-            alert = verdict.get("alert_uid")
+            alert = verdict.get("alert_uid") is not None
             label, triage = str(verdict["label"]), verdict.get("triage_score")
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(f"verdict {number} is no verdict record: {type(error).__name__} at {error}") from error
         seen.verdicts += 1
         if cited:
             seen.cited[window] = cited
-        if alert:
-            seen.user_of_alert[str(alert)] = user
         day = calendar.pane_of(start)
         if start == calendar.edge(day) and end == calendar.edge(day + 1):
             learning = bool(verdict.get("learning", False))
-            row = (window, user, day, end, score, score if triage is None else float(triage), label, bool(alert), learning)
+            row = (window, user, day, end, score, score if triage is None else float(triage), label, alert, learning)
             seen.days[user, day] = row
     return seen
 
@@ -175,25 +172,31 @@ def _read_alerts(alerts: Iterable[Record]) -> dict[str, _Finding]:
         try:
             alert = _parsed(record)
             info, time = alert["finding_info"], int(alert["time"])
-            cited = [(KIND_OF_CLASS[int(event["type_uid"]) // 100], str(event["uid"])) for event in info.get("related_events", [])]
-            finding = findings.setdefault(str(info["uid"]), _Finding())
+            cited = [
+                (_kind(int(event["type_uid"])), str(event["uid"]), event.get("first_seen_time")) for event in info.get("related_events", [])
+            ]
+            finding = findings.setdefault(str(info["uid"]), _Finding(str(alert["actor"]["user"]["name"])))
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(f"alert {number} is no OCSF Detection Finding: {type(error).__name__} at {error}") from error
         finding.updates += alert.get("activity_id") == 2
         finding.reason = str(alert.get("message") or info.get("desc") or finding.reason)
-        for event in cited:
-            finding.first_cited[event] = min(time, finding.first_cited.get(event, time))
+        for kind, event_id, ts in cited:
+            finding.first_cited[kind, event_id] = min(time, finding.first_cited.get((kind, event_id), time))
+            if isinstance(ts, int):
+                finding.times[kind, event_id] = ts
     return findings
+
+
+def _kind(type_uid: int) -> str:
+    kind = kind_of(type_uid)
+    if kind is None:
+        raise ValueError(f"type_uid {type_uid} stands for none of our kinds")
+    return kind.value
 
 
 def _read_windows(windows: Iterable[Record], seen: _Seen, findings: Mapping[str, _Finding], key: AnswerKey, calendar: Calendar) -> _Kept:
     """Check citations against their windows, and keep the key's events that survived and the cited events' times."""
-    wanted = {
-        (seen.user_of_alert[uid], kind, event_id)
-        for uid, finding in findings.items()
-        if uid in seen.user_of_alert
-        for kind, event_id in finding.first_cited
-    }
+    wanted = {(finding.user, kind, event_id) for finding in findings.values() for kind, event_id in finding.first_cited}
     of_key = set(key.events.select("user", "kind", "id").iter_rows())
     times: dict[tuple[str, str, str], Millis] = {}
     details: dict[tuple[str, str, str], str] = {}
@@ -204,7 +207,7 @@ def _read_windows(windows: Iterable[Record], seen: _Seen, findings: Mapping[str,
         try:
             window = _parsed(record)
             user, window_id = str(window["user"]), str(window["id"])
-            start, end, events = _instant(window["start"]), _instant(window["end"]), window["events"]
+            start, end, events = instant(window["start"]), instant(window["end"]), window["events"]
             held = {(str(event["kind"]), str(event["id"])): event for event in events}
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(f"window {number} is no window record: {type(error).__name__} at {error}") from error
@@ -219,7 +222,7 @@ def _read_windows(windows: Iterable[Record], seen: _Seen, findings: Mapping[str,
             if is_day and place in of_key:
                 survived.add((user, day, kind, event_id))
             if place in wanted and place not in times:
-                times[place] = _instant(event["ts"])
+                times[place] = instant(event["ts"])
                 details[place] = _detail(event)
     lost = sum(len(cited) for cited in unseen.values())  # a verdict on a window that is not there: nothing vouches for its citations
     return _Kept(
@@ -236,23 +239,21 @@ def _read_windows(windows: Iterable[Record], seen: _Seen, findings: Mapping[str,
     )
 
 
-def findings_without_event(findings: Mapping[str, _Finding], kept: _Kept) -> int:
-    """How many events alerts cite that no window of that user holds."""
-    known = {(kind, event_id) for _, kind, event_id in kept.times}
-    return sum(1 for finding in findings.values() for event in finding.first_cited if event not in known)
-
-
-def _cited_on_days(findings: Mapping[str, _Finding], seen: _Seen, kept: _Kept, calendar: Calendar) -> pl.DataFrame:
+def _cited_on_days(findings: Mapping[str, _Finding], kept: _Kept, calendar: Calendar) -> pl.DataFrame:
     """`user, day, kind, id, alert, time`: each cited event on its own day, with the time of the finding that first cited it."""
-    rows = [
-        (user, calendar.pane_of(kept.times[user, kind, event_id]), kind, event_id, uid, time)
-        for uid, finding in findings.items()
-        if (user := seen.user_of_alert.get(uid)) is not None
-        for (kind, event_id), time in finding.first_cited.items()
-        if (user, kind, event_id) in kept.times
-    ]
+    rows = []
+    for uid, finding in findings.items():
+        for (kind, event_id), time in finding.first_cited.items():
+            ts = kept.times.get((finding.user, kind, event_id), finding.times.get((kind, event_id)))
+            if ts is not None:  # else nobody knows when it was: it is among the invalid ones
+                rows.append((finding.user, calendar.pane_of(ts), kind, event_id, uid, time))
     schema = CITED_SCHEMA | {"alert": pl.String(), "time": pl.Int64()}
     return pl.DataFrame(rows, schema=schema, orient="row").sort("user", "day", "time", "kind", "id")
+
+
+def _cited_outside(findings: Mapping[str, _Finding], kept: _Kept) -> int:
+    """How many events alerts cite that no window of their user holds."""
+    return sum((finding.user, *event) not in kept.times for finding in findings.values() for event in finding.first_cited)
 
 
 def _right_findings(cited: pl.DataFrame, key: AnswerKey) -> Figures:
@@ -271,10 +272,3 @@ def _parsed(record: Record) -> Mapping[str, Any]:
     if not isinstance(found, Mapping):
         raise TypeError("not an object")
     return found
-
-
-def _instant(text: str) -> Millis:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time without offset")
-    return round(moment.timestamp() * 1000)

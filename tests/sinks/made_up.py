@@ -67,7 +67,15 @@ class MadeUp:
             related = [{"uid": event["id"], "type_uid": CLASS[event["kind"]] * 100} for event in cited]
             info = {"uid": uid, "related_events": related}
             message = f"Visits that are new for {user}: a <script> among them"
-            self.alerts.append({"activity_id": 1, "time": round(end.timestamp() * 1000), "message": message, "finding_info": info})
+            self.alerts.append(
+                {
+                    "activity_id": 1,
+                    "time": round(end.timestamp() * 1000),
+                    "message": message,
+                    "actor": {"user": {"name": user}},
+                    "finding_info": info,
+                }
+            )
 
     def write_answers(self, directory: Path) -> Path:
         answers = directory / "answers"

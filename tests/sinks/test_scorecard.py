@@ -27,9 +27,14 @@ def _verdict(window: dict, score: float, cited: tuple[tuple[str, str], ...] = ()
 
 
 def _alert(uid: str, end: str, cited: tuple[tuple[str, str], ...], activity: int = 1) -> dict:
-    related = [{"uid": name, "type_uid": CLASS[kind] * 100 + 99} for kind, name in cited]
+    related = [{"uid": name, "type_uid": CLASS[kind] * 100} for kind, name in cited]
     time = round(datetime.fromisoformat(end).timestamp() * 1000)
-    return {"activity_id": activity, "time": time, "finding_info": {"uid": uid, "related_events": related}}
+    return {
+        "activity_id": activity,
+        "time": time,
+        "actor": {"user": {"name": "ana"}},
+        "finding_info": {"uid": uid, "related_events": related},
+    }
 
 
 @pytest.fixture
