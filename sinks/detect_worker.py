@@ -1,0 +1,428 @@
+"""The cycle of a detect worker: read windows, judge them, and send verdicts, alerts, alert memory and offsets as one.
+
+It keeps nothing but what it can read back: after anything uncertain it forgets all, and starts from what the group has committed
+and what the alert memory's log says. Talks to the devices through the seams `Source`, `Outlet` and `PastRecords` alone.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from detector.backend import Backend
+from detector.verdict import Verdict
+from sinks.alert_memory import Activity, Finding, decide, decode_findings, encode_findings
+from sinks.ocsf import Origin, alerting, detection_finding, encode
+from sinks.records import cloud_headers, verdict_record
+from stream.clock import Clock
+from stream.dead_letters import dead_letter
+from stream.errors import PipelineError, PoisonError, RefusedError, TransientError
+from stream.kinds import Millis
+from stream.log import Commit, Headers, MemoryLog, Out, Outlet, Polled, Records, Source, TopicPartition
+from stream.marks import parse_mark
+from stream.partitioner import partition_of
+from windowing.record import Window, parse_window
+
+_MOST_FAILURES = 60
+_LAYOUT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Names of the topics that a detect worker touches, and their partition count."""
+
+    windows: str
+    verdicts: str
+    alerts: str
+    alert_memory: str
+    dead_letters: str
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class DetectSettings:
+    """How much a cycle takes on; times in milliseconds."""
+
+    batch_windows: int = 1_000
+    poll_ms: Millis = 100
+    until_done: bool = False
+    trust_bounds: bool = True
+    """False for the embedded broker: a log's end is what its polls say for `end_stands_ms`, and nothing uncertain can be mended."""
+    end_stands_ms: Millis = 2_000
+
+
+class PastRecords(Protocol):
+    """Records that are committed already, read outside of any group."""
+
+    def latest(self, at: TopicPartition) -> dict[bytes, bytes]:
+        """The newest value of each key of a compacted topic-partition, read to its end."""
+        ...
+
+    def any(self, at: TopicPartition) -> bool:
+        """Whether a topic-partition holds a committed record."""
+        ...
+
+
+class MemoryPast:
+    """`PastRecords` of a `MemoryLog`; the in-memory twin."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+
+    def latest(self, at: TopicPartition) -> dict[bytes, bytes]:
+        """The newest value of each key."""
+        newest = {kept.key: kept.value for kept in self._log.logs[at]}
+        return {key: value for key, value in newest.items() if key is not None and value is not None}
+
+    def any(self, at: TopicPartition) -> bool:
+        """Whether there is a record."""
+        return bool(self._log.logs[at])
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a worker has done since it started, as committed."""
+
+    windows: int = 0
+    learning: int = 0
+    alerts: int = 0
+    updates: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    recoveries: int = 0
+
+
+class Note(NamedTuple):
+    """What goes with every committed offset: whether the log has shown clock marks up to here, and a replay's last one."""
+
+    marks: bool = False
+    last: bool = False
+
+    def encode(self) -> str:
+        """The commit's metadata."""
+        return json.dumps({"v": _LAYOUT_VERSION, "marks": self.marks, "last": self.last}, separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, text: str) -> "Note":
+        """Read what `encode` wrote; a broker that drops metadata gives an empty note."""
+        if not text:
+            return cls()
+        try:
+            found = json.loads(text)
+            return cls(bool(found["marks"]), bool(found["last"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RefusedError("the group's commits were written by something else than this worker; use a new namespace") from error
+
+
+@dataclass(slots=True)
+class _Owned:
+    """A partition that this worker holds."""
+
+    number: int
+    position: int
+    """Next offset to read, as far as records are dealt with."""
+    committed: int
+    end_at_start: int
+    memory: dict[bytes, tuple[Finding, ...]]
+    note: Note
+    marks_before_end: bool
+    """Whether it held marks when this worker started."""
+    standing_ms: Millis | None = None
+    """For how long polls have said that this is the end; None while they have not."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one batch comes to, before it is committed."""
+
+    out: list[Out] = field(default_factory=list)
+    commits: dict[TopicPartition, Commit] = field(default_factory=dict)
+    memory: dict[tuple[int, bytes], tuple[Finding, ...]] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
+
+
+class _Read(NamedTuple):
+    """A window that can be judged, and where its record lies."""
+
+    window: Window
+    row: int
+
+
+class DetectWorker:
+    """Judges every window once and raises every alert once, whatever dies."""
+
+    def __init__(
+        self,
+        source: Source,
+        outlet: Outlet,
+        past: PastRecords,
+        backend: Backend,
+        topics: Topics,
+        settings: DetectSettings,
+        clock: Clock,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._source, self._outlet, self._past, self._backend = source, outlet, past, backend
+        self._topics, self._settings, self._clock, self._wait = topics, settings, clock, wait
+        self._polled_ms: Millis = clock.now_ms()
+        self._owned: dict[int, _Owned] = {}
+        self._assignment = 0
+        self._ends: dict[int, tuple[int, bool]] = {}
+        """Per partition held so far: its end when this worker first saw it, and whether it then held marks (as far as known)."""
+        self.totals = Totals()
+
+    # the loop --------------------------------------------------------------------------------------------------------
+
+    def run(self, stop: Callable[[], bool], after_step: Callable[["DetectWorker"], None] = lambda _: None) -> None:
+        """Work until told to stop, or, with `until_done`, until everything that was there has been worked off.
+
+        Raises:
+            RefusedError: going on would lose or double something.
+            FencedError: another process works under the same transactional id.
+        """
+        failures = 0
+        while not stop():
+            try:
+                self.step()
+                failures = 0
+            except TransientError as error:
+                failures += 1
+                self._after_failure(error, failures)
+            after_step(self)
+            if self._settings.until_done and self.done:
+                return
+
+    def _after_failure(self, error: TransientError, failures: int) -> None:
+        if not self._settings.trust_bounds:
+            raise PipelineError(f"the embedded broker cannot say whether this was written: {error}; start the run anew") from error
+        if failures >= _MOST_FAILURES:
+            raise error
+        # whatever of it took effect, recovery finds out
+        self.totals.recoveries += 1
+        self._forget()
+        self._wait(min(0.05 * 2 ** min(failures, 7), 5.0))
+
+    def step(self) -> None:
+        """One batch: read, judge, send. Assignments change only in its poll.
+
+        Raises:
+            TransientError: drop what is in memory and recover; `run` does so.
+        """
+        generation, held = self._source.assignment()
+        if generation != self._assignment or (held and not self._owned):
+            self._claim(generation, held)
+        polled = self._source.poll(self._settings.batch_windows, self._settings.poll_ms)
+        if self._source.assignment()[0] != self._assignment:
+            return  # what came belongs to an assignment that is gone; whoever owns it now reads it again
+        self._take([found for found in polled.records if found.at.partition in self._owned])
+        self._note_ends(polled)
+
+    @property
+    def done(self) -> bool:
+        """Whether all that lay in its partitions when they were first assigned has been dealt with.
+
+        A partition that held clock marks is done when it has shown a replay's last one. A worker without partitions is not
+        done: those of others become its own when they are.
+        """
+        return bool(self._owned) and all(self._finished(owned) for owned in self._owned.values())
+
+    def _finished(self, owned: _Owned) -> bool:
+        if owned.marks_before_end and not owned.note.last:
+            return False
+        if self._settings.trust_bounds:
+            return owned.position >= owned.end_at_start
+        return owned.note.last or (owned.standing_ms is not None and owned.standing_ms >= self._settings.end_stands_ms)
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        """Numbers of the partitions held."""
+        return sorted(self._owned)
+
+    # claiming and forgetting -----------------------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        self._owned.clear()
+        self._assignment = 0
+
+    def _claim(self, generation: int, held: Iterable[int]) -> None:
+        """Find out where the partitions stand, and what was alerted before.
+
+        The alert memory is read after the committed offsets are stable: only then does it hold all that belongs to them.
+        """
+        self._owned.clear()
+        held = sorted(held)
+        commits = self._source.committed(held) if held else {}
+        bounds = self._source.bounds(held) if held else {}
+        for number in held:
+            at = TopicPartition(self._topics.windows, number)
+            self._owned[number] = self._claimed(at, commits.get(at), *bounds[at])
+        if held:
+            self._source.start({TopicPartition(self._topics.windows, number): owned.position for number, owned in self._owned.items()})
+        self._assignment = generation
+
+    def _claimed(self, at: TopicPartition, commit: Commit | None, start: int, end: int) -> _Owned:
+        number = at.partition
+        if commit is None:
+            if self._past.any(TopicPartition(self._topics.verdicts, number)):
+                raise RefusedError(
+                    f"{self._topics.verdicts} holds records, but the group has no committed position in {at.topic} (it expires seven days "
+                    "after the last member left): judging from the start would double them; use a new namespace"
+                )
+            commit = Commit(start)
+        elif not start <= commit.offset <= end:
+            raise RefusedError(
+                f"the group's position {commit.offset} in {at.topic}, partition {number}, lies outside its log ({start} to {end}): records "
+                "expired unread, or the topic was made anew; use a new namespace"
+            )
+        note = Note.decode(commit.note)
+        end_at_start, marks = self._ends.setdefault(number, (end, note.marks))
+        memory = self._past.latest(TopicPartition(self._topics.alert_memory, number))
+        return _Owned(
+            number,
+            position=commit.offset,
+            committed=commit.offset,
+            end_at_start=end_at_start,
+            memory={user: decode_findings(record) for user, record in memory.items()},
+            note=note,
+            marks_before_end=marks,
+        )
+
+    # a batch ---------------------------------------------------------------------------------------------------------
+
+    def _take(self, batch: Sequence[Records]) -> None:
+        if not batch:
+            return
+        work = _Work()
+        reads = [self._read(found, work) for found in batch]
+        # judged before the transaction opens, which must stay short; all partitions together, which is cheaper
+        verdicts = iter(self._judge([read.window for windows, _ in reads for read in windows]))
+        for found, (windows, marks) in zip(batch, reads, strict=True):
+            self._answer(found, [(read, next(verdicts)) for read in windows], marks, work)
+        self._outlet.transact(work.out, work.commits, self._source.group())
+        self._keep(work)
+
+    def _read(self, found: Records, work: _Work) -> tuple[list[_Read], list[int]]:
+        """Part a partition's records into windows and clock marks (rows); what is neither becomes a dead letter."""
+        windows: list[_Read] = []
+        marks: list[int] = []
+        for row, (key, value) in enumerate(zip(found.keys, found.values, strict=True)):
+            try:
+                if value is None:
+                    parse_mark(key, found.raw[row].headers())
+                    marks.append(row)
+                else:
+                    windows.append(_Read(self._window(key, value, found.at.partition), row))
+            except PoisonError as error:
+                self._bury(found, row, error, work)
+        return windows, marks
+
+    def _window(self, key: bytes | None, value: bytes, partition: int) -> Window:
+        window = parse_window(value)
+        if key is None or key != window.user.encode() or partition_of(key, self._topics.partitions) != partition:
+            raise MisroutedError("key, user and partition of a window do not belong together")
+        return window
+
+    def _judge(self, windows: Sequence[Window]) -> list[Verdict | PoisonError]:
+        """A verdict for each window; a window that cannot be judged does not take the others down."""
+        if not windows:
+            return []
+        try:
+            verdicts = self._backend.judge(windows)
+            if [verdict.window_id for verdict in verdicts] != [window.id for window in windows]:
+                raise PipelineError(f"backend {self._backend.name} did not answer window by window")
+            return list(verdicts)
+        except PoisonError as error:
+            if len(windows) == 1:
+                return [error]
+            half = len(windows) // 2
+            return self._judge(windows[:half]) + self._judge(windows[half:])
+
+    def _answer(self, found: Records, judged: Sequence[tuple[_Read, Verdict | PoisonError]], marks: Sequence[int], work: _Work) -> None:
+        """Verdicts, alerts and marks of one partition in the order of what they answer, and the memory that they leave."""
+        owned = self._owned[found.at.partition]
+        note = owned.note
+        answers = [(read.row, read, verdict) for read, verdict in judged] + [(row, None, None) for row in marks]
+        for row, read, verdict in sorted(answers, key=lambda answer: answer[0]):
+            raw = found.raw[row]
+            if read is None:
+                headers = raw.headers() or []
+                mark = parse_mark(None, headers)
+                note = Note(marks=True, last=note.last or mark.last)
+                if (raw.offset() or 0) < owned.end_at_start:
+                    self._ends[owned.number] = (owned.end_at_start, True)
+                work.out.append(Out(TopicPartition(self._topics.verdicts, owned.number), None, None, headers))
+            elif isinstance(verdict, PoisonError):
+                self._bury(found, row, verdict, work)
+            elif verdict is not None:
+                origin = Origin(found.at.topic, owned.number, raw.offset() or 0)
+                try:
+                    self._say(owned, read.window, verdict, origin, raw.headers(), work)
+                except PoisonError as error:
+                    self._bury(found, row, error, work)
+        for (number, user), findings in work.memory.items():
+            if number == owned.number:
+                work.out.append(Out(TopicPartition(self._topics.alert_memory, number), user, encode_findings(findings)))
+        work.commits[found.at] = Commit(found.next_offset, note.encode())
+
+    def _say(self, owned: _Owned, window: Window, verdict: Verdict, origin: Origin, received: Headers | None, work: _Work) -> None:
+        """The verdict's record, and the alert's if there is something new to say."""
+        user = window.user.encode()
+        alert_uid = None
+        if verdict.alert:
+            known = work.memory.get((owned.number, user), owned.memory.get(user, ()))
+            decision, remembered = decide(known, alerting(verdict, window))
+            alert_uid = decision.finding.uid
+            if decision.activity is not None:
+                work.memory[owned.number, user] = remembered
+                record = detection_finding(verdict, window, decision.finding, decision.activity, origin)
+                headers = cloud_headers("alert", record["metadata"]["uid"], verdict.end, received)
+                work.out.append(Out(TopicPartition(self._topics.alerts, owned.number), user, encode(record), headers))
+                work.totals.alerts += decision.activity is Activity.CREATE
+                work.totals.updates += decision.activity is Activity.UPDATE
+        headers = cloud_headers("verdict", verdict.window_id, verdict.end, received)
+        work.out.append(Out(TopicPartition(self._topics.verdicts, owned.number), user, verdict_record(verdict, alert_uid), headers))
+        work.totals.windows += 1
+        work.totals.learning += verdict.learning
+
+    def _bury(self, found: Records, row: int, error: PoisonError, work: _Work) -> None:
+        raw = found.raw[row]
+        letter = dead_letter(
+            found.keys[row], found.values[row], raw.headers(), error.code, str(error), found.at.topic, found.at.partition, raw.offset() or 0
+        )
+        work.out.append(Out(TopicPartition(self._topics.dead_letters, found.at.partition), *letter))
+        work.totals.refused[error.code] = work.totals.refused.get(error.code, 0) + 1
+
+    def _keep(self, work: _Work) -> None:
+        """The transaction is committed: what it says is true from now on."""
+        for (number, user), findings in work.memory.items():
+            self._owned[number].memory[user] = findings
+        for at, commit in work.commits.items():
+            owned = self._owned[at.partition]
+            owned.position, owned.note = commit.offset, Note.decode(commit.note)
+            owned.marks_before_end = self._ends[owned.number][1]
+            owned.standing_ms = None
+        mine = self.totals
+        mine.windows += work.totals.windows
+        mine.learning += work.totals.learning
+        mine.alerts += work.totals.alerts
+        mine.updates += work.totals.updates
+        for code, count in work.totals.refused.items():
+            mine.refused[code] = mine.refused.get(code, 0) + count
+
+    def _note_ends(self, polled: Polled) -> None:
+        """Remember which logs were found to end: beyond their last record when a transaction ended there."""
+        now_ms = self._clock.now_ms()
+        passed_ms, self._polled_ms = now_ms - self._polled_ms, now_ms
+        for owned in self._owned.values():
+            at = TopicPartition(self._topics.windows, owned.number)
+            if at in polled.ended:
+                owned.position = max(owned.position, polled.ended[at])
+                owned.standing_ms = owned.standing_ms or 0
+            elif owned.standing_ms is not None and polled.answered:
+                owned.standing_ms += max(0, min(passed_ms, 10 * self._settings.poll_ms))
+
+
+class MisroutedError(PoisonError):
+    """A window under a key or in a partition that is not its user's."""
+
+    code = "misrouted"

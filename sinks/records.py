@@ -1,0 +1,103 @@
+"""Records on the verdicts and alerts topics: their bytes, their headers, and how a verdict is read back. Knows no broker."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from detector.verdict import Verdict
+from stream.log import Headers
+
+VERDICT_SCHEMA = "daywatch.verdict/1"
+_SOURCE = b"daywatch/detect"
+
+
+def verdict_record(verdict: Verdict, alert_uid: str | None) -> bytes:
+    """What the verdicts topic keeps of every judged window, alert or not. The same verdict gives the same bytes."""
+    return orjson.dumps(
+        {
+            "schema": VERDICT_SCHEMA,
+            "window_id": verdict.window_id,
+            "user": verdict.user,
+            "start": verdict.start,
+            "end": verdict.end,
+            "label": verdict.label,
+            "score": verdict.score,
+            "triage_score": verdict.triage_score,
+            "track": verdict.track,
+            "by": verdict.by,
+            "learning": verdict.learning,
+            "alert_uid": alert_uid,
+            "cited": [{"kind": ref.kind.value, "id": ref.id} for ref in verdict.cited],
+            "reason": verdict.reason,
+            "provenance": dict(sorted(verdict.provenance.items())),
+        }
+    )
+
+
+def cloud_headers(kind: str, uid: str, time: str, received: Headers | None) -> Headers:
+    """CloudEvents headers (binary mode) of a record that we make; a trace that came with what it was made from goes on."""
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", uid.encode()),
+        ("ce_type", f"daywatch.{kind}".encode()),
+        ("ce_source", _SOURCE),
+        ("ce_time", time.encode()),
+        ("content-type", b"application/json"),
+    ]
+    return headers + [(name, value) for name, value in received or () if name in ("traceparent", "tracestate")]
+
+
+def verdict_json_schema() -> Mapping[str, Any]:
+    """The JSON Schema of a verdict record."""
+    text = {"type": "string"}
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    kinds = ["logon", "device", "file", "email", "http"]
+    properties: dict[str, Any] = {
+        "schema": {"const": VERDICT_SCHEMA},
+        "window_id": text | {"description": "Identity of the judged window; holds no name."},
+        "user": text,
+        "start": text | {"format": "date-time"},
+        "end": text | {"format": "date-time", "description": "Exclusive."},
+        "label": {"enum": ["normal", "suspicious", "malicious"]},
+        "score": share | {"description": "Calibrated probability that the window holds an insider's doing."},
+        "triage_score": share,
+        "track": text | {"description": "Which features were used: all, or shortcut-free."},
+        "by": text | {"description": "The backend that gave the label."},
+        "learning": {"type": "boolean", "description": "The user has been known for too short a time to compare with."},
+        "alert_uid": {"type": ["string", "null"], "description": "finding_info.uid of the alert that this window belongs to."},
+        "cited": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"kind": {"enum": kinds}, "id": text},
+                "required": ["kind", "id"],
+                "additionalProperties": False,
+            },
+            "description": "The events that the label rests on; each is in the window.",
+        },
+        "reason": text | {"description": "In plain words: what is unusual, and against what."},
+        "provenance": {"type": "object", "additionalProperties": text, "description": "Model, its digest, feature version, window digest."},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Verdict",
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+    }
+
+
+def partition_lists(partitions: Sequence[int]) -> str:
+    """Partition numbers as people read them.
+
+    >>> partition_lists([0, 1, 2, 5])
+    '0-2, 5'
+    """
+    runs: list[list[int]] = []
+    for number in sorted(partitions):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

@@ -1,0 +1,148 @@
+"""Read topics from their start to their end, and on if wanted, outside of any consumer group: only what is committed.
+
+Knows nothing of what the records hold. Commits nothing, so any number of readers may look at the same topics.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Message
+
+from stream.errors import TransientError
+from stream.kafka_consumer import Place, assign_at, bounds, check_polled, group_config, is_end, partitions_of
+from stream.log import TopicPartition
+
+_BATCH = 5_000
+_POLL_S = 0.2
+# a transaction whose writer died ends by its time-out (10 s), which the broker looks for every 10 s
+_PENDING_S = 40.0
+_STANDS_S = 2.0
+
+
+def read_all(
+    client: Mapping[str, Any], topics: Iterable[str], *, embedded: bool = False, stop: Callable[[], bool] = lambda: False
+) -> Iterator[list[Message]]:
+    """All committed records of the topics, marks included, in batches; those of one topic-partition in order.
+
+    Ends where the logs ended when reading began; records written meanwhile may be among them. `embedded`: the broker's end
+    offsets are not to be believed; a log ends where polls have found its end for 2 s.
+
+    Raises:
+        RefusedError: there is no such topic.
+        TransientError: the broker cannot be reached, or a transaction stays open.
+    """
+    places = [Place(topic, number) for topic in topics for number in range(partitions_of(client, topic))]
+    yield from read_places(client, places, embedded=embedded, stop=stop)
+
+
+def read_places(
+    client: Mapping[str, Any], places: Sequence[Place], *, embedded: bool = False, stop: Callable[[], bool] = lambda: False
+) -> Iterator[list[Message]]:
+    """As `read_all`, for some topic-partitions."""
+    found = bounds(client, places)
+    # what is known to be empty needs no consumer; the embedded broker is not believed
+    wanted = {place: bound for place, bound in found.items() if embedded or bound.start < bound.end}
+    if not wanted:
+        return
+    consumer = Consumer(group_config(client, "daywatch-reader"))
+    try:
+        assign_at(consumer, {place: bound.start for place, bound in wanted.items()})
+        waiting = {place: bound.end for place, bound in wanted.items()}
+        stands_s = _STANDS_S if embedded else _PENDING_S
+        yield from _to_the_end(consumer, waiting, stands_s, embedded, stop)
+    finally:
+        consumer.close()
+
+
+def _to_the_end(
+    consumer: Consumer, waiting: dict[Place, int], stands_s: float, embedded: bool, stop: Callable[[], bool]
+) -> Iterator[list[Message]]:
+    """Poll until every place in `waiting` has come to its end offset, or has stood at an earlier end for too long."""
+    since: dict[Place, float] = {}
+    silent_since = time.monotonic()
+    while waiting and not stop():
+        batch = []
+        for message in _consume(consumer):
+            place = Place(message.topic() or "", message.partition() or 0)
+            error = message.error()
+            if error is None:
+                batch.append(message)
+                since.pop(place, None)
+                if not embedded and (message.offset() or 0) + 1 >= waiting.get(place, 0):
+                    waiting.pop(place, None)
+            elif is_end(error):
+                since.setdefault(place, time.monotonic())
+                if not embedded and (message.offset() or 0) >= waiting.get(place, 0):
+                    waiting.pop(place, None)
+            else:
+                check_polled(error)
+        if batch:
+            silent_since = time.monotonic()
+            yield batch
+        now = time.monotonic()
+        standing = [place for place, began in since.items() if place in waiting and now - began >= stands_s]
+        if standing and not embedded:
+            raise TransientError(f"{standing[0].topic}: a transaction has been open for over {stands_s:.0f} s; is its writer alive?")
+        for place in standing:
+            del waiting[place]
+        if now - silent_since > 2 * _PENDING_S:
+            raise TransientError("Kafka has sent nothing for a long time; is the broker well?")
+
+
+def follow(
+    client: Mapping[str, Any], topics: Sequence[str], *, stop: Callable[[], bool] = lambda: False, from_start: bool = True
+) -> Iterator[list[Message]]:
+    """All committed records of the topics and then those that come, until told to stop. Yields empty batches while none come.
+
+    Raises:
+        RefusedError: there is no such topic.
+        TransientError: the consumer broke down.
+    """
+    places = [Place(topic, number) for topic in topics for number in range(partitions_of(client, topic))]
+    found = bounds(client, places)
+    consumer = Consumer(group_config(client, "daywatch-reader", topic_metadata_refresh_interval_ms=30_000))
+    try:
+        assign_at(consumer, {place: bound.start if from_start else bound.end for place, bound in found.items()})
+        while not stop():
+            batch = []
+            for message in _consume(consumer):
+                error = message.error()
+                if error is None:
+                    batch.append(message)
+                elif not is_end(error):
+                    check_polled(error)
+            yield batch
+    finally:
+        consumer.close()
+
+
+def _consume(consumer: Consumer) -> list[Message]:
+    try:
+        return consumer.consume(_BATCH, _POLL_S)
+    except KafkaException as error:
+        raise TransientError(f"Kafka: {error.args[0].name()}") from error
+
+
+class KafkaPast:
+    """Committed records of single topic-partitions: a compacted one as a mapping, and whether one holds anything."""
+
+    def __init__(self, client: Mapping[str, Any], *, embedded: bool = False) -> None:
+        """Say how to connect; each question is asked with a consumer of its own."""
+        self._client, self._embedded = client, embedded
+
+    def latest(self, at: TopicPartition) -> dict[bytes, bytes]:
+        """The newest value of each key, read to the log's end; keys whose newest value is null are left out."""
+        newest: dict[bytes, bytes] = {}
+        for batch in read_places(self._client, [Place(*at)], embedded=self._embedded):
+            for message in batch:
+                key, value = message.key(), message.value()
+                if key is not None and value is not None:
+                    newest[key] = value
+                elif key is not None:
+                    newest.pop(key, None)
+        return newest
+
+    def any(self, at: TopicPartition) -> bool:
+        """Whether the log holds a committed record."""
+        return any(True for _ in read_places(self._client, [Place(*at)], embedded=self._embedded))
