@@ -1,6 +1,6 @@
 """`daywatch score`: hold what a run left behind against the ground truth. Knows how to ask and where to write, not how to judge."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ from daywatch.cli import settings_of
 from stream.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from daywatch.settings import Settings
     from sinks.scorecard import Scorecard
 
 
@@ -34,14 +35,24 @@ def score(
     given = [path for path in (windows, verdicts, alerts) if path is not None]
     if given and len(given) < 3:
         raise typer.BadParameter("give --windows, --verdicts and --alerts together, or none of them to read the topics")
-    sources: tuple[Iterable[bytes], Iterable[bytes], Iterable[bytes]]
     if windows is not None and verdicts is not None and alerts is not None:
-        sources = (json_lines(windows), json_lines(verdicts), json_lines(alerts))
+        sources = [json_lines(windows), json_lines(verdicts), json_lines(alerts)]
     else:
-        raise ConfigurationError("reading topics is not available: give --windows, --verdicts and --alerts")
-    card = scorecard(directory, *sources, settings.zone, seed=seed)
+        sources = [_records(settings, role) for role in ("windows", "verdicts", "alerts")]
+    card = scorecard(directory, sources[0], sources[1], sources[2], settings.zone, seed=seed)
     write(card, out)
     _tell(card, out, json)
+
+
+def _records(settings: "Settings", role: str) -> Iterator[bytes]:
+    """The values of a topic from its start to its end; clock marks are passed over."""
+    from stream.kafka_reader import read_all
+
+    for batch in read_all(settings.kafka.client(), [settings.topic(role)], embedded=settings.kafka.embedded):
+        for message in batch:
+            value = message.value()
+            if value is not None:
+                yield value
 
 
 def write(card: "Scorecard", out: Path) -> None:
