@@ -1,0 +1,269 @@
+"""From the settled events of one window number to window records, a whole chunk of users at a time.
+
+A record depends on the user's events and profile, the directory and the settings; not on the order of rows, on who else is in
+the call, or on threads. Knows no clock, no store and no broker.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from stream.errors import ConfigurationError
+from stream.kinds import FIELDS, KINDS, Kind, Millis
+from stream.zones import utc_to_wall
+from windowing.calendar import DAY_MS, Calendar
+from windowing.directory import Directory, Snapshot
+from windowing.features import Facts, People, facts_of, features_of
+from windowing.observe import Observed, Texts, observe
+from windowing.profiles import Flags, Ints, Profiles
+from windowing.record import SCHEMA, content_digest, window_id
+from windowing.salience import most_telling, points
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+DESCRIBED_SCHEMA: Final[dict[str, pl.DataType]] = {"user": pl.String(), "id": pl.String(), "value": pl.String(), "n_events": pl.Int64()}
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeSettings:
+    """How much a window record shows.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+
+    cap: int = 40
+    learning_days: int = 14
+    new_values: int = 8
+    omitted_domains: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("cap", "learning_days", "new_values", "omitted_domains"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"{name} must not be negative")
+
+
+def describe(
+    events: Mapping[Kind, pl.DataFrame],
+    window: int,
+    calendar: Calendar,
+    profiles: Profiles,
+    directory: Directory | None,
+    settings: DescribeSettings,
+) -> pl.DataFrame:
+    """Window records of everybody with an event, one row a user, sorted by user: `DESCRIBED_SCHEMA`.
+
+    Args:
+        events: settled events (no duplicates) inside the window; rows in any order, kinds may be missing or empty.
+        window: the window's number.
+        calendar: says where the window begins and ends.
+        profiles: hold exactly the panes before the window, as far as these users are concerned.
+        directory: who worked where; the snapshot valid at the window's start counts.
+        settings: how much a record shows.
+    """
+    observed = observe(events, calendar)
+    if not observed.users:
+        return pl.DataFrame(schema=DESCRIBED_SCHEMA)
+    start_ms, end_ms = calendar.window_start(window), calendar.window_end(window)
+    people = _people(directory.at(start_ms) if directory else None, observed.users)
+    facts = facts_of(observed, profiles.usual(observed.users), window, calendar, people)
+    shown = most_telling(facts, points(facts), settings.cap, start_ms)
+    start, end = _iso(start_ms, calendar.zone), _iso(end_ms, calendar.zone)
+    header = facts.usual.header
+    learning = (header["version"] == 0) | (facts.day - header["first_day"].astype(np.int64) < settings.learning_days)
+    parts = zip(
+        observed.users,
+        learning.tolist(),
+        _counts(observed, np.ones(observed.n, np.bool_)),
+        _feature_texts(facts),
+        _event_texts(observed, shown, calendar.zone),
+        _counts(observed, _left_out(observed, shown)),
+        _omitted_domains(observed, shown, settings.omitted_domains),
+        _news(facts, settings.new_values),
+        _contexts(people, observed.users),
+        strict=True,
+    )
+    ids, values = [], []
+    span = f'"start":"{start}","end":"{end}"'
+    for user, young, counts, features, told, omitted, domains, new, context in parts:
+        identity = window_id(user, start, end)
+        body = (
+            f'{{"schema":"{SCHEMA}","id":"{identity}","user":{_quoted(user)},{span},"learning":{"true" if young else "false"},'
+            f'"counts":{counts},"features":{features},"events":[{told}],"omitted":{omitted},"omitted_domains":{domains},"new":{new}{context}'
+        )
+        ids.append(identity)
+        values.append(f'{body},"digest":"{content_digest(body.encode())}"}}')
+    n_events = observed.count(observed.user)
+    return pl.DataFrame({"user": observed.users, "id": ids, "value": values, "n_events": n_events}, schema=DESCRIBED_SCHEMA)
+
+
+def _people(snapshot: Snapshot | None, users: list[str]) -> People | None:
+    return snapshot.rows(users) if snapshot else None
+
+
+def _contexts(people: People | None, users: list[str]) -> list[str]:
+    if people is None:
+        return [""] * len(users)
+    rows = zip(people.known.tolist(), people.role, people.team, people.department, strict=True)
+    return [
+        f',"context":{{"role":{_quoted(role)},"team":{_quoted(team)},"department":{_quoted(department)}}}' if known else ""
+        for known, role, team, department in rows
+    ]
+
+
+# counts and features -----------------------------------------------------------------------------------------------------
+
+
+def _left_out(observed: Observed, shown: Ints) -> Flags:
+    left = np.ones(observed.n, np.bool_)
+    left[shown] = False
+    return left
+
+
+def _counts(observed: Observed, rows: Flags) -> list[str]:
+    """Events by kind among these rows, as JSON, one a user."""
+    columns = [observed.count(observed.of(kind), rows[observed.part[kind]]).tolist() for kind in KINDS]
+    names = [f'"{kind}":' for kind in KINDS]
+    return [
+        "{" + ",".join([f"{name}{number}" for name, number in zip(names, row, strict=True)]) + "}" for row in zip(*columns, strict=True)
+    ]
+
+
+def _feature_texts(facts: Facts) -> list[str]:
+    frame = features_of(facts)
+    texts: list[str] = frame.select(pl.struct(pl.all()).struct.json_encode()).to_series().to_list()
+    return texts
+
+
+# events ------------------------------------------------------------------------------------------------------------------
+
+
+def _event_texts(observed: Observed, shown: Ints, zone: str) -> list[str]:
+    """The shown events of each user as JSON, oldest first (ties by kind and id), joined by commas."""
+    texts, keys, ids = [], [], []
+    for number, kind in enumerate(KINDS):
+        part = observed.part[kind]
+        rows = shown[(shown >= part.start) & (shown < part.stop)] - part.start
+        frame = observed.frames[kind][rows]
+        texts.append(_encoded(kind, frame, zone))
+        keys.append(pl.DataFrame({"user": observed.of(kind)[rows], "ts": frame["ts"], "kind": np.full(len(rows), number)}))
+        ids.append(frame["id"])
+    whole = pl.concat(keys).with_columns(pl.concat(ids).alias("id"), pl.concat(texts).alias("text"))
+    whole = whole.sort("user", "ts", "kind", "id")
+    begins = np.searchsorted(whole["user"].to_numpy(), np.arange(len(observed.users) + 1)).tolist()
+    told = whole["text"].to_list()
+    return [",".join(told[begin:end]) for begin, end in pairwise(begins)]
+
+
+def _encoded(kind: Kind, frame: pl.DataFrame, zone: str) -> pl.Series:
+    """Rows of an event frame as JSON objects; fields that are null or empty are left out."""
+    # a text in the JSON has its own quotation marks escaped, so these patterns match whole members only
+    fields = [
+        pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) if dtype == pl.String() else pl.col(name)
+        for name, dtype in FIELDS[kind].items()
+    ]
+    columns: list[pl.Expr | pl.Series] = [
+        pl.lit(kind.value).alias("kind"),
+        pl.col("id"),
+        times(frame["ts"].to_numpy(), zone).alias("ts"),
+        pl.col("pc").fill_null(""),
+    ]
+    text = pl.struct([*columns, *fields]).struct.json_encode()
+    for name in FIELDS[kind]:
+        if frame[name].null_count() or (frame[name].dtype == pl.String() and (frame[name] == "").any()):
+            text = text.str.replace(f',"{name}":null', "", literal=True)
+    return frame.select(text.alias("text")).to_series()
+
+
+def times(ts: Ints, zone: str) -> pl.Series:
+    """Instants (UTC ms) as ISO 8601 with the zone's offset; milliseconds only where there are some."""
+    wall = utc_to_wall(ts, zone)
+    minute_offset = (wall - ts) // 60_000
+    day, of_day = np.divmod(wall, DAY_MS)
+    second, milli = np.divmod(of_day, 1000)
+    dates, date_at = np.unique(day, return_inverse=True)
+    offsets, offset_at = np.unique(minute_offset, return_inverse=True)
+    date = pl.Series([(_EPOCH + timedelta(days=int(d))).strftime("%Y-%m-%dT") for d in dates], dtype=pl.String)
+    tail = pl.Series([f"{'-' if o < 0 else '+'}{abs(o) // 60:02d}:{abs(o) % 60:02d}" for o in offsets.tolist()], dtype=pl.String)
+    parts = [date.gather(date_at), _seconds().gather(second)]
+    if milli.any():
+        parts.append(_millis().gather(milli))
+    parts.append(tail.gather(offset_at))
+    return pl.select(pl.concat_str(parts)).to_series() if len(ts) else pl.Series([], dtype=pl.String)
+
+
+@lru_cache(maxsize=1)
+def _seconds() -> pl.Series:
+    return pl.Series([f"{h:02d}:{m:02d}:{s:02d}" for h in range(24) for m in range(60) for s in range(60)])
+
+
+@lru_cache(maxsize=1)
+def _millis() -> pl.Series:
+    return pl.Series(["", *(f".{ms:03d}" for ms in range(1, 1000))])
+
+
+def _iso(ts: Millis, zone: str) -> str:
+    return datetime.fromtimestamp(ts / 1000, UTC).astimezone(ZoneInfo(zone)).isoformat(timespec="milliseconds" if ts % 1000 else "seconds")
+
+
+# what is not shown, and what is new --------------------------------------------------------------------------------------
+
+
+def _omitted_domains(observed: Observed, shown: Ints, cap: int) -> list[str]:
+    """The hosts with most omitted pages of each user, as JSON."""
+    part = observed.part[Kind.HTTP]
+    left = _left_out(observed, shown)[part]
+    return _top_texts(len(observed.users), observed.of(Kind.HTTP)[left], observed.host.codes[left], observed.host.values, cap)
+
+
+def _top(users: Ints, codes: Ints, width: int, cap: int) -> tuple[Ints, Ints, Ints]:
+    """Of each user's codes the `cap` that occur most (ties: the smaller code first): users, codes, how often; by user, most first."""
+    pairs, often = np.unique(users * max(width, 1) + codes, return_counts=True)
+    owner, code = np.divmod(pairs, max(width, 1))
+    order = np.lexsort((-often, owner))
+    owner, code, often = owner[order], code[order], often[order]
+    rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
+    return owner[rank < cap], code[rank < cap], often[rank < cap]
+
+
+def _top_texts(n: int, users: Ints, codes: Ints, values: list[str], cap: int) -> list[str]:
+    owner, code, often = _top(users, codes, len(values), cap)
+    quoted = {c: _quoted(values[c]) for c in np.unique(code).tolist()}
+    members = [f"{quoted[c]}:{k}" for c, k in zip(code.tolist(), often.tolist(), strict=True)]
+    begins = np.searchsorted(owner, np.arange(n + 1)).tolist()
+    return ["{" + ",".join(members[begin:end]) + "}" for begin, end in pairwise(begins)]
+
+
+def _news(facts: Facts, cap: int) -> list[str]:
+    """What the profile did not know, by dimension, as JSON; those with most events first, dimensions without any left out."""
+    seen = facts.observed
+    mails, email = seen.mails, seen.of(Kind.EMAIL)
+    receivers = email[mails.mail]
+    found: list[tuple[str, Ints, Texts, Ints, Flags]] = [
+        ("pc", seen.user, seen.pc, seen.pc.codes, facts.pc_new),
+        ("drive_pc", seen.of(Kind.DEVICE), seen.pc, seen.pc.codes[seen.part[Kind.DEVICE]], facts.drive_pc_new),
+        ("file_type", seen.of(Kind.FILE), seen.ending, seen.ending.codes, facts.ending_new),
+        ("sender", email, mails.sender, mails.sender.codes, facts.sender_new),
+        ("recipient", receivers, mails.address, mails.address.codes, facts.recipient_new),
+        ("mail_domain", receivers, mails.host, mails.host.codes, facts.mail_host_new),
+        ("domain", seen.of(Kind.HTTP), seen.host, seen.host.codes, facts.host_new),
+    ]
+    texts: list[list[str]] = [[] for _ in seen.users]
+    for dimension, users, table, codes, new in found:
+        owner, code, _ = _top(users[new], codes[new], len(table.values), cap)
+        begins = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]) if len(owner) else np.empty(0, np.int64)
+        quoted = [_quoted(table.values[c]) for c in code.tolist()]
+        for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(owner)], strict=False):
+            texts[owner[begin]].append(f'"{dimension}":[{",".join(quoted[begin:end])}]')
+    return ["{" + ",".join(parts) + "}" for parts in texts]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

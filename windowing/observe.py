@@ -1,0 +1,334 @@
+"""Event frames of many users to numeric columns that describing and folding share. Knows what events say, not what is usual.
+
+Everything is one row an event, the kinds one after the other in their own order, and each text is looked at once however often
+it occurs: hosts, addresses, machines and file endings become numbers into tables of their distinct values.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from stream.kinds import KINDS, Kind, empty_frame
+from stream.zones import utc_to_wall
+from windowing.calendar import DAY_MS, Calendar
+from windowing.domains import ARCHIVES, PROGRAMS, WORDS, Category, category_of_host, category_of_words, host_of, is_personal
+from windowing.profiles import N_MEASURES, Dimension, Flags, Ints, Measure, Usual, Words, hour_keys, item_keys
+
+_HOUR_MS: Final = 3_600_000
+_FEW_DAYS: Final = 5
+MASS: Final = 10
+"""So many recipients make a mail a mass mail."""
+
+
+@dataclass(slots=True)
+class Texts:
+    """A column of texts as numbers: `codes` (one a row) into `values` (distinct, ascending) with their profile keys."""
+
+    codes: Ints
+    values: list[str]
+    keys: Words
+
+    @classmethod
+    def of(cls, column: pl.Series, dimension: Dimension) -> "Texts":
+        """Number a column; null counts as the empty text."""
+        filled = column.fill_null("")
+        values = filled.unique().sort()
+        codes = filled.cast(pl.Enum(values)).to_physical().to_numpy().astype(np.int64)
+        listed = values.to_list()
+        return cls(codes, listed, item_keys(dimension, listed))
+
+
+@dataclass(slots=True)
+class Mails:
+    """E-mails, one row each (shape (mails,)), and their recipients, one row each (`mail` says whose)."""
+
+    mail: Ints
+    address: Texts
+    host: Texts
+    outside: Flags
+    personal: Flags
+    own: Flags
+    employer: Flags
+    sender: Texts
+    n_recipients: Ints
+    has_outside: Flags
+    has_personal: Flags
+    has_own: Flags
+    has_employer: Flags
+    size: Ints
+    attachments: Ints
+
+
+@dataclass(slots=True)
+class Observed:
+    """All events of a call. `users` are distinct and ascending; arrays without a note have one element per event."""
+
+    users: list[str]
+    frames: dict[Kind, pl.DataFrame]
+    part: dict[Kind, slice]
+    user: Ints
+    ts: Ints
+    slot: Ints
+    pc: Texts
+    on: Flags
+    """A logon (not a logoff), a device connected, and every file, mail and page."""
+    host: Texts  # one element per http event
+    category: Ints  # one element per http event
+    ending: Texts  # one element per file event
+    risky: Flags  # one element per file event: a program or an archive
+    mails: Mails
+
+    @property
+    def n(self) -> int:
+        """Number of events."""
+        return len(self.user)
+
+    def of(self, kind: Kind) -> Ints:
+        """User numbers of the events of one kind."""
+        return self.user[self.part[kind]]
+
+    def count(self, users: Ints, flags: Flags | None = None) -> Ints:
+        """How many of these rows each user has; shape (users,)."""
+        chosen = users if flags is None else users[flags]
+        return np.bincount(chosen, minlength=len(self.users))
+
+    def total(self, users: Ints, amounts: Ints) -> Ints:
+        """Sum of whole amounts by user; exact, whatever the order of rows."""
+        # sums of whole numbers below 2**53 are exact in floats
+        return np.bincount(users, weights=amounts, minlength=len(self.users)).astype(np.int64)
+
+    def off_hours(self, usual: Usual) -> Ints:
+        """How many hours each event lies from an hour in which its user is usually active; 0 within, 12 at most."""
+        return hours_off(usual)[self.user, self.slot]
+
+    def strange_pc(self, usual: Usual) -> Flags:
+        """Whether each event is on a machine that is not its user's main one; nobody has a main one at first."""
+        main, days = usual.most_seen(Dimension.PC)
+        strange: Flags = (self.pc.keys[self.pc.codes] != main[self.user]) & (days > 0)[self.user]
+        return strange
+
+    def measured(self, usual: Usual) -> Ints:
+        """What is added up for every day, as in `Measure`; shape (users, measures)."""
+        table = np.zeros((len(self.users), N_MEASURES), np.int64)
+        after = self.off_hours(usual) > 1
+        on, part = self.on, self.part
+        logon, device, file, http = (self.of(kind) for kind in (Kind.LOGON, Kind.DEVICE, Kind.FILE, Kind.HTTP))
+        email, mails = self.of(Kind.EMAIL), self.mails
+        is_logon, is_connect = on[part[Kind.LOGON]], on[part[Kind.DEVICE]]
+        table[:, Measure.LOGONS] = self.count(logon, is_logon)
+        table[:, Measure.CONNECTS] = self.count(device, is_connect)
+        table[:, Measure.FILES] = self.count(file)
+        table[:, Measure.EMAILS] = self.count(email)
+        table[:, Measure.PAGES] = self.count(http)
+        table[:, Measure.OUTSIDE_MAILS] = self.count(email, mails.has_outside)
+        table[:, Measure.OUTSIDE_KB] = self.total(email, np.where(mails.has_outside, mails.size // 1024, 0))
+        table[:, Measure.OUTSIDE_ATTACHMENTS] = self.total(email, np.where(mails.has_outside, mails.attachments, 0))
+        table[:, Measure.AFTER_HOURS] = self.count(self.user, after)
+        table[:, Measure.AFTER_HOURS_LOGONS] = self.count(logon, is_logon & after[part[Kind.LOGON]])
+        table[:, Measure.AFTER_HOURS_CONNECTS] = self.count(device, is_connect & after[part[Kind.DEVICE]])
+        table[:, Measure.RISKY_FILES] = self.count(file, self.risky)
+        for measure, category in PAGE_MEASURES.items():
+            table[:, measure] = self.count(http, self.category == category)
+        table[:, Measure.STRANGE_PC_LOGONS] = self.count(logon, is_logon & self.strange_pc(usual)[part[Kind.LOGON]])
+        table[:, Measure.RECIPIENTS] = self.total(email, mails.n_recipients)
+        table[:, Measure.PERSONAL_MAILS] = self.count(email, mails.has_personal)
+        table[:, Measure.EMPLOYER_MAILS] = self.count(email, mails.has_employer)
+        table[:, Measure.MAILED_KB] = self.total(email, mails.size // 1024)
+        return table
+
+    def item_keys(self) -> Words:
+        """What was seen of each user, `owner << 36 | key`, distinct and ascending."""
+        mails, part = self.mails, self.part
+        email, http, file, device = (self.of(kind) for kind in (Kind.EMAIL, Kind.HTTP, Kind.FILE, Kind.DEVICE))
+        pairs = [
+            _pairs(self.user, self.slot, hour_keys(np.arange(48))),
+            _pairs(self.user, self.pc.codes, self.pc.keys),
+            _pairs(http, self.host.codes, self.host.keys),
+            _pairs(email[mails.mail], mails.address.codes, mails.address.keys),
+            _pairs(email[mails.mail][mails.outside], mails.host.codes[mails.outside], mails.host.keys),
+            _pairs(email, mails.sender.codes, mails.sender.keys),
+            _pairs(file, self.ending.codes, self.ending.keys),
+            _pairs(device, self.pc.codes[part[Kind.DEVICE]], item_keys(Dimension.DRIVE_PC, self.pc.values)),
+        ]
+        keys: Words = np.unique(np.concatenate(pairs))
+        return keys
+
+
+HIRING: Final = (Category.EMPLOYER, Category.JOBS)
+PAGE_MEASURES: Final = {
+    Measure.CLOUD_PAGES: Category.CLOUD,
+    Measure.EMPLOYER_PAGES: Category.EMPLOYER,
+    Measure.JOB_PAGES: Category.JOBS,
+    Measure.LEAK_PAGES: Category.LEAK,
+    Measure.SPYWARE_PAGES: Category.SPYWARE,
+}
+
+
+def _pairs(users: Ints, codes: Ints, keys: Words) -> Words:
+    """Distinct (user, item) pairs as `user << 36 | key`."""
+    distinct = np.unique(users * max(len(keys), 1) + codes)
+    owner, code = np.divmod(distinct, max(len(keys), 1))
+    pairs: Words = (owner.astype(np.uint64) << np.uint64(36)) | keys[code]
+    return pairs
+
+
+def hours_off(usual: Usual) -> Ints:
+    """For each user and hour of the week, the distance in hours to the nearest usual hour of such a day; shape (users, 48).
+
+    An hour is usual when the user was active in it on at least two days and on a twelfth of their days of that sort. Without
+    enough days, a working day from 7 to 19 is; at weekends then, and for who never works on them, nothing is (12).
+    """
+    seen = usual.hours()
+    weekdays = usual.header["weekdays"].astype(np.int64)
+    days = np.stack([weekdays, usual.header["days"].astype(np.int64) - weekdays], axis=1)
+    table = np.empty((len(seen), 2, 24), np.int64)
+    for sort in (0, 1):
+        part = seen[:, 24 * sort : 24 * sort + 24]
+        is_usual = (part >= 2) & (part * 12 >= days[:, sort, None])
+        few = weekdays < _FEW_DAYS
+        is_usual[few] = _OFFICE_HOURS if sort == 0 else False
+        distance = np.where(is_usual, 0, 12)
+        for step in range(1, 12):
+            near = np.roll(is_usual, step, axis=1) | np.roll(is_usual, -step, axis=1)
+            distance = np.where(near & (distance > step), step, distance)
+        table[:, sort] = distance
+    return table.reshape(len(seen), 48)
+
+
+_OFFICE_HOURS: Final[npt.NDArray[np.bool_]] = (np.arange(24) >= 7) & (np.arange(24) < 19)
+
+
+def observe(events: Mapping[Kind, pl.DataFrame], calendar: Calendar) -> Observed:
+    """Turn event frames into columns of numbers; kinds may be missing or empty, rows may come in any order."""
+    frames = {kind: events[kind] if kind in events else empty_frame(kind) for kind in KINDS}
+    common = pl.concat([frame.select("user", "ts", "pc") for frame in frames.values()])
+    users = common["user"].unique().sort()
+    user = common["user"].cast(pl.Enum(users)).to_physical().to_numpy().astype(np.int64)
+    ts = common["ts"].to_numpy()
+    ends = np.cumsum([frame.height for frame in frames.values()]).tolist()
+    part = {kind: slice(begin, end) for kind, begin, end in zip(KINDS, [0, *ends], ends, strict=False)}
+    wall = utc_to_wall(ts, calendar.zone)
+    weekend = (wall // DAY_MS + 3) % 7 >= 5
+    slot = wall // _HOUR_MS % 24 + 24 * weekend
+    on = np.ones(len(user), np.bool_)
+    for kind in (Kind.LOGON, Kind.DEVICE):
+        on[part[kind]] = (
+            frames[kind]["activity"].is_in(["Logon", "Connect", "Insert", "logon", "connect", "insert"]).fill_null(False).to_numpy()
+        )
+    host, category = _pages(frames[Kind.HTTP]["url"])
+    ending = Texts.of(frames[Kind.FILE]["filename"].str.extract(r"\.([^.\\/]{1,12})$").str.to_lowercase(), Dimension.FILE_TYPE)
+    bad = np.array([value in PROGRAMS or value in ARCHIVES for value in ending.values], np.bool_)
+    return Observed(
+        users=users.to_list(),
+        frames=frames,
+        part=part,
+        user=user,
+        ts=ts,
+        slot=slot,
+        pc=Texts.of(common["pc"], Dimension.PC),
+        on=on,
+        host=host,
+        category=category,
+        ending=ending,
+        risky=bad[ending.codes] if len(bad) else np.zeros(0, np.bool_),
+        mails=_mails(frames[Kind.EMAIL]),
+    )
+
+
+def _pages(urls: pl.Series) -> tuple[Texts, Ints]:
+    host = Texts.of(urls.to_frame().select(host_of(pl.col(urls.name))).to_series(), Dimension.DOMAIN)
+    by_host = np.array([category_of_host(value) for value in host.values], np.int64)
+    category = by_host[host.codes] if len(by_host) else np.zeros(0, np.int64)
+    # most pages hold no telling word, so one pass finds the few that must be looked at
+    telling = urls.str.contains_any(list(WORDS), ascii_case_insensitive=True).fill_null(False)
+    rows = telling.arg_true().to_numpy()
+    if len(rows):
+        words = urls.gather(rows)
+        values = words.unique().sort()
+        codes = words.cast(pl.Enum(values)).to_physical().to_numpy()
+        found = np.array([category_of_words(value) for value in values.to_list()], np.int64)
+        category[rows] = np.maximum(category[rows], found[codes])
+    return host, category
+
+
+def _mails(frame: pl.DataFrame) -> Mails:
+    n = frame.height
+    lists = frame.select(
+        pl.concat_str("to", "cc", "bcc", separator=";", ignore_nulls=True).str.to_lowercase().str.split(";").alias("address")
+    ).with_row_index("mail")
+    rows = (
+        lists.explode("address", empty_as_null=False, keep_nulls=False)
+        .with_columns(pl.col("address").str.strip_chars())
+        .filter(pl.col("address") != "")
+    )
+    mail = rows["mail"].to_numpy().astype(np.int64)
+    address = Texts.of(rows["address"], Dimension.RECIPIENT)
+    sender = Texts.of(frame["from"].str.to_lowercase(), Dimension.SENDER)
+    hosts = [value.rpartition("@")[2] for value in address.values]
+    host_values = sorted(set(hosts))
+    number = {value: place for place, value in enumerate(host_values)}
+    host_of_address = np.array([number[value] for value in hosts], np.int64)
+    host = Texts(host_of_address[address.codes] if hosts else mail, host_values, item_keys(Dimension.MAIL_DOMAIN, host_values))
+    # a mail leaves the company when a recipient's host is not the sender's; a private sender's company is not known, so that
+    # every host which is private is outside, and the others are taken for the company's
+    private = np.array([is_personal(value) for value in host_values], np.bool_)
+    sender_hosts = [value.rpartition("@")[2] for value in sender.values]
+    sender_host = np.array([number.get(value, -1) for value in sender_hosts], np.int64)
+    sender_private = np.array([is_personal(value) for value in sender_hosts], np.bool_)
+    listed = np.array([category_of_host(value) is not Category.ORDINARY for value in host_values], np.bool_)
+    if len(mail):
+        by = sender.codes[mail]
+        personal = private[host.codes]
+        outside = np.where(sender_private[by], personal | listed[host.codes], host.codes != sender_host[by])
+        own = _own_looking(address, sender, by, personal & outside)
+        employer = outside & np.array([category_of_host(value) in HIRING for value in host_values], np.bool_)[host.codes]
+    else:
+        personal = outside = own = employer = np.zeros(0, np.bool_)
+    return Mails(
+        mail=mail,
+        address=address,
+        host=host,
+        outside=outside,
+        personal=personal,
+        own=own,
+        employer=employer,
+        sender=sender,
+        n_recipients=np.bincount(mail, minlength=n),
+        has_outside=np.bincount(mail[outside], minlength=n) > 0,
+        has_personal=np.bincount(mail[personal & outside], minlength=n) > 0,
+        has_own=np.bincount(mail[own], minlength=n) > 0,
+        has_employer=np.bincount(mail[employer], minlength=n) > 0,
+        size=frame["size"].fill_null(0).to_numpy(),
+        attachments=frame["attachments"].fill_null(0).to_numpy(),
+    )
+
+
+def _own_looking(address: Texts, sender: Texts, by: Ints, candidate: Flags) -> Flags:
+    """Whether a private recipient's name shares a name with the sender's own address."""
+    own = np.zeros(len(by), np.bool_)
+    rows = np.flatnonzero(candidate)
+    pairs, where = np.unique(by[rows] * max(len(address.values), 1) + address.codes[rows], return_inverse=True)
+    senders, addresses = np.divmod(pairs, max(len(address.values), 1))
+    same = np.fromiter(
+        (
+            not _names(sender.values[s]).isdisjoint(_names(address.values[a])) and sender.values[s] != address.values[a]
+            for s, a in zip(senders.tolist(), addresses.tolist(), strict=True)
+        ),
+        np.bool_,
+        len(pairs),
+    )
+    own[rows] = same[where]
+    return own
+
+
+@lru_cache(maxsize=131_072)
+def _names(address: str) -> frozenset[str]:
+    """The names in the local part of an address; short ones say too little."""
+    local = address.rpartition("@")[0]
+    cleaned = "".join(letter if letter.isalpha() else " " for letter in local)
+    return frozenset(name for name in cleaned.split() if len(name) >= 4)

@@ -1,0 +1,90 @@
+"""Which events of a window tell most. Whole points by what an event is and how unusual it is for its user; knows no key.
+
+A window shows its `cap` most telling events; ties go to the earlier one, then by kind and id, so that the choice depends on the
+events alone. A user who repeats one thing does not crowd out the rest: after the first few, each repetition tells less.
+"""
+
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from stream.kinds import KINDS, Kind
+from windowing.domains import Category
+from windowing.features import Facts
+from windowing.observe import MASS
+from windowing.profiles import Ints, Measure
+
+MOST_POINTS: Final = 255
+_PAGE_POINTS: Final = {
+    Category.CLOUD: 40,
+    Category.EMPLOYER: 55,
+    Category.JOBS: 60,
+    Category.LEAK: 110,
+    Category.SPYWARE: 110,
+    Category.WEBMAIL: 4,
+}
+
+
+def points(facts: Facts) -> Ints:
+    """How telling each event is, 0..255; one element per event."""
+    seen = facts.observed
+    found = np.zeros(seen.n, np.int64)
+    found += np.where(facts.after, 25, 0) + np.where(facts.pc_new, 30, np.where(facts.strange_pc, 12, 0))
+    part, mails = seen.part, seen.mails
+    logon, device, file, email, http = (part[kind] for kind in (Kind.LOGON, Kind.DEVICE, Kind.FILE, Kind.EMAIL, Kind.HTTP))
+    found[logon] += np.where(seen.on[logon], 8, 6)
+    seldom = (facts.habit(Measure.CONNECTS) < 0.1).astype(np.int64)
+    found[device] += 70 + 30 * seldom[seen.of(Kind.DEVICE)] + np.where(facts.drive_pc_new, 30, 0)
+    found[file] += 50 + 20 * seldom[seen.of(Kind.FILE)] + np.where(seen.risky, 25, 0) + np.where(facts.ending_new, 15, 0)
+    n_mails = email.stop - email.start
+    new = np.bincount(mails.mail[facts.recipient_new], minlength=n_mails) > 0
+    attached = mails.attachments > 0
+    found[email] += (
+        np.where(mails.has_outside, 12, 0)
+        + np.where(mails.has_outside & attached, 12, 0)
+        + np.where(mails.has_own & attached, 40, 0)
+        + np.where(mails.has_employer, 50, 0)
+        + np.where(mails.n_recipients >= MASS, 60, 0)
+        + np.where(new, 10, 0)
+        + np.where(facts.sender_new, 15, 0)
+    )
+    by_category = np.zeros(len(Category), np.int64)
+    for category, amount in _PAGE_POINTS.items():
+        by_category[category] = amount
+    found[http] += by_category[seen.category] + np.where(facts.host_new, 15, 0)
+    return np.clip(found, 0, MOST_POINTS)
+
+
+def most_telling(facts: Facts, told: Ints, cap: int, start_ms: int) -> Ints:
+    """Rows of the `cap` most telling events of each user, in the order of (user, points down, time, kind, id)."""
+    seen = facts.observed
+    kind = np.empty(seen.n, np.int64)
+    for number, name in enumerate(KINDS):
+        kind[seen.part[name]] = number
+    since = seen.ts - start_ms
+    bits = max(int(since.max()).bit_length(), 1)
+    order_key = (((seen.user << 8) | (MOST_POINTS - told)) << bits | since) << 3 | kind
+    order = np.argsort(order_key, kind="stable")
+    order = _settle_ties(seen.frames, order_key, order)
+    users = seen.user[order]
+    begins = np.searchsorted(users, np.arange(len(seen.users)))
+    rank = np.arange(seen.n) - begins[users]
+    chosen: Ints = order[rank < cap]
+    return chosen
+
+
+def _settle_ties(frames: dict[Kind, pl.DataFrame], key: Ints, order: Ints) -> Ints:
+    """Put rows with the same key into the order of their ids; they are of one user, kind and instant."""
+    ordered = key[order]
+    same = np.zeros(len(order) + 1, np.bool_)
+    same[1:-1] = ordered[1:] == ordered[:-1]
+    places = np.flatnonzero(same[:-1] | same[1:])
+    if not len(places):
+        return order
+    rows = order[places]
+    ids = pl.concat([frame["id"] for frame in frames.values()]).gather(rows)
+    settled = pl.DataFrame({"key": ordered[places], "id": ids, "row": rows}).sort("key", "id")["row"].to_numpy()
+    order = order.copy()
+    order[places] = settled
+    return order
