@@ -96,12 +96,12 @@ def truth(log: MemoryLog) -> tuple[dict[tuple[str, int], dict[str, int]], list[t
                 clock = max(clock, ts - DISORDER)
             clocks[kind, partition] = clock
     windows: dict[tuple[str, int], dict[str, int]] = {}
-    for (user, pane, kind, _), (first, partition) in placed.items():
+    for (user, pane, name, _), (first, partition) in placed.items():
         for window in range(max(first, pane - span + 1), pane + 1):
             end = (window + span) * hop
             if min(clocks[k, partition] for k in KINDS) >= end + LATENESS:
                 counts = windows.setdefault((user, end), dict.fromkeys(map(str, KINDS), 0))
-                counts[str(kind)] += 1
+                counts[name] += 1
     return windows, sorted(dead)
 
 

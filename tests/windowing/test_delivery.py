@@ -173,7 +173,8 @@ def run_schedule(seed: int, faults: int) -> tuple[MemoryLog, int]:
     """Run one schedule to its end; the log with everything that was sent, and how many faults there were."""
     rnd = random.Random(seed)
     world = World(make_log(rnd), rnd)
-    owner, zombies, left = Life(world), [], rnd.randint(1, faults) if faults else 0
+    owner, left = Life(world), rnd.randint(1, faults) if faults else 0
+    zombies: list[Life] = []
     planned = left
     for _ in range(200_000):
         roll = rnd.random()

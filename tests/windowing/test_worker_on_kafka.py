@@ -7,13 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
+from daywatch.embedded import EmbeddedStore
+from stream.kafka_reader import read_all
 from stream.log import MemoryLog
-from tests.conftest import ApacheKafka, EmbeddedStore
-from tests.servers import create_topics, kafka_launcher, redis_program
+from tests.servers import ApacheKafka, create_topics, kafka_launcher, redis_program
 from tests.windowing.logs import EVENTS, PARTITIONS, TOPICS, complaints, make_log, parsed_dead, parsed_windows, truth
 from tests.windowing.test_delivery import run_schedule
 
@@ -36,24 +38,13 @@ def fill(bootstrap_servers: str, namespace: str, log: MemoryLog) -> None:
     assert producer.flush(60) == 0
 
 
-def read_all(bootstrap_servers: str, topic: str) -> list[tuple[bytes | None, list[tuple[str, bytes]]]]:
+def read(bootstrap_servers: str, topic: str) -> list[tuple[bytes | None, list[tuple[str, bytes]]]]:
     """Value and headers of all committed records of a topic."""
-    consumer = Consumer({
-        "bootstrap.servers": bootstrap_servers, "group.id": "reader", "isolation.level": "read_committed",
-        "enable.partition.eof": True, "auto.offset.reset": "earliest", "enable.auto.commit": False,
-    })  # fmt: skip
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
-    found, ends = [], 0
-    deadline = time.monotonic() + 60
-    while ends < PARTITIONS and time.monotonic() < deadline:
-        for message in consumer.consume(1000, 0.5):
-            if message.error() is None:
-                found.append((message.value(), message.headers() or []))
-            else:
-                ends += 1
-    consumer.close()
-    assert ends == PARTITIONS
-    return found
+    return [
+        (message.value(), cast("list[tuple[str, bytes]]", message.headers() or []))
+        for batch in read_all({"bootstrap.servers": bootstrap_servers}, [topic])
+        for message in batch
+    ]
 
 
 def work(flags: dict[str, object], step: str = "never", number: int = 0) -> "subprocess.Popen[bytes]":
@@ -73,10 +64,10 @@ def flags_for(bootstrap_servers: str, store_url: str, namespace: str) -> dict[st
 def check(bootstrap_servers: str, namespace: str, seed: int) -> None:
     """Hold what is on the broker against the oracle and against a run in memory."""
     plain, _ = run_schedule(seed, 0)
-    windows = parsed_windows([value for value, _ in read_all(bootstrap_servers, f"{namespace}.windows") if value is not None])
+    windows = parsed_windows([value for value, _ in read(bootstrap_servers, f"{namespace}.windows") if value is not None])
     letters = [
         [(name, value.replace(namespace.encode(), b"x") if name == "daywatch-topic" else value) for name, value in headers]
-        for _, headers in read_all(bootstrap_servers, f"{namespace}.dead-letters")
+        for _, headers in read(bootstrap_servers, f"{namespace}.dead-letters")
     ]
     assert complaints(windows, parsed_dead(letters), plain, plain.values(TOPICS.windows)) == ""
     assert len(truth(plain)[0]) > 20
@@ -135,6 +126,6 @@ def test_with_redis_and_then_kafka_killed_under_it_every_window_still_goes_out_o
 def wait_for_windows(bootstrap_servers: str, namespace: str, n: int) -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
-        if sum(value is not None for value, _ in read_all(bootstrap_servers, f"{namespace}.windows")) >= n:
+        if sum(value is not None for value, _ in read(bootstrap_servers, f"{namespace}.windows")) >= n:
             return
     raise AssertionError("no windows came")
