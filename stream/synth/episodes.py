@@ -107,10 +107,16 @@ def _copy(scene: Scene, e: Episode) -> None:
 
 
 def _tool(scene: Scene, e: Episode) -> None:
-    """An administrator reads up on monitoring software (`amount` pages), puts a tool on a drive and takes it to another's machine."""
-    pc, target = scene.own_pc(e.user), scene.own_pc(e.other)
+    """An administrator reads up on monitoring software (`amount` pages), puts a tool on a drive and takes it to another's machine.
+
+    Without an `other` it ends with the reading.
+    """
+    pc = scene.own_pc(e.user)
     t = scene.during_work(e.user, 3 * 3600)
     t = scene.browse(e.user, pc, t, e.amount, SITES_OF["spyware"], e.insider, gap_s=90)
+    if e.other < 0:
+        return
+    target = scene.own_pc(e.other)
     scene.drive(e.user, pc, t + scene.between(300, 2400), scene.between(1, 2), e.insider, EXE)
     begin = scene.after_work(e.user, 17 * 3600 + 1800) if e.night else t + scene.between(2700, 6000)
     end = scene.drive(e.user, target, begin + scene.between(60, 500), scene.between(0, 1), e.insider, EXE)
@@ -123,7 +129,7 @@ def _pose(scene: Scene, e: Episode) -> None:
     begin = scene.during_work(e.other, 1800)
     t = begin + scene.between(60, 600)
     for number in range(e.amount):
-        everyone = scene.house_list(number) if e.extra else scene.team_list(scene.mates(e.user)[number % 2] if len(scene.mates(e.user)) > 1 else e.user)
+        everyone = scene.everyone() if e.extra else scene.house_list(number)
         scene.mail(e.other, target, t, [everyone], 0, "panic", e.insider)
         t += scene.between(20, 240)
     scene.session(e.other, target, begin, t + scene.between(20, 300), e.insider)
@@ -136,6 +142,8 @@ def _announce(scene: Scene, e: Episode) -> None:
     t = begin + scene.between(60, 600)
     for number in range(e.amount):
         to = scene.house_list(number + e.user) if e.extra else scene.team_list(e.user)
+        if e.extra and scene.chance(0.15):
+            to = scene.everyone()
         scene.mail(e.user, pc, t, [to], scene.between(0, 1), "office", NOBODY)
         t += scene.between(20, 400)
     if e.other >= 0 or scene.chance(0.3):
@@ -177,22 +185,29 @@ def _help(scene: Scene, e: Episode) -> None:
     pc = scene.own_pc(mates[scene.between(0, len(mates) - 1)])
     begin = scene.after_work(e.user, 18 * 3600) if e.night else scene.during_work(e.user, 3600)
     span = scene.between(300, 3600)
+    if e.amount > 4 and scene.chance(0.4):  # something is on yet another machine
+        second = scene.own_pc(mates[scene.between(0, len(mates) - 1)])
+        scene.files(e.user, second, begin + span + 900, 600, e.amount // 2, NOBODY)
+        scene.session(e.user, second, begin + span + 800, begin + span + 1700, NOBODY)
     scene.files(e.user, pc, begin + 60, span, e.amount, NOBODY)
     scene.session(e.user, pc, begin, begin + span + scene.between(60, 900), NOBODY, not scene.chance(0.08))
     for _ in range(e.extra):
-        to = scene.home(e.user) if scene.chance(0.4) else mates[scene.between(0, len(mates) - 1)]
+        to = scene.home(e.user) if scene.chance(0.5) else mates[scene.between(0, len(mates) - 1)]
         scene.mail(e.user, pc, begin + scene.between(60, span), [to], scene.between(1, 2), scene.org.topic[e.user], NOBODY)
 
 
 def _upload(scene: Scene, e: Episode) -> None:
-    """`amount` pages on a cloud storage site, `extra` in ten of them uploads."""
+    """`amount` pages on a cloud storage site, `extra` in ten of them uploads; often the documents are opened just before."""
+    pc = scene.own_pc(e.user)
     sites = scene.usual_sites(e.user, "cloud", 1)
+    work = e.insider != NOBODY or scene.chance(0.5)
     left = e.amount
     while left > 0:
         pages = min(left, scene.between(2, 9))
         begin = scene.after_work(e.user, 18 * 3600) if e.night else scene.during_work(e.user, 900)
-        about = scene.org.topic[e.user] if e.insider != NOBODY or scene.chance(0.5) else "social"
-        scene.browse(e.user, scene.own_pc(e.user), begin, pages, sites, e.insider, e.extra / 10, about, 25.0)
+        if work and scene.chance(0.7):
+            scene.files(e.user, pc, begin - 90, 80, scene.between(1, 1 + pages // 3), e.insider)
+        scene.browse(e.user, pc, begin, pages, sites, e.insider, e.extra / 10, scene.org.topic[e.user] if work else "social", 25.0)
         left -= pages
 
 

@@ -76,7 +76,7 @@ def _crunches(o: Occasions) -> None:
                     for late in o.following(user, day, o.between(1, 4)):
                         o.attendance.stay_until(user, late, o.between(int(19.5 * 3600), int(23.3 * 3600)))
                         if o.often(0.45):
-                            o.add(late, user, Act.NIGHT_DRIVE, o.heavy(3, 0.8, 25), int(o.often(0.06)), night=o.often(0.5))
+                            o.add(late, user, Act.NIGHT_DRIVE, o.heavy(3, 0.8, 25), o.between(1, 3) if o.often(0.12) else 0, night=o.often(0.5))
 
 
 def _backups(o: Occasions) -> None:
@@ -88,16 +88,22 @@ def _backups(o: Occasions) -> None:
         usual = max(1.0, float(o.org.connects[user]))
         for again in o.following(user, day, o.between(1, 4)):
             o.add(again, user, Act.COPY, min(15, max(1, round(usual * float(o.rng.uniform(1.5, 5))))), o.between(2, 7), night=o.often(0.08))
-    for user, day in o.occasions(0.07):
-        o.add(day, user, Act.NIGHT_DRIVE, o.heavy(3, 0.9, 25), o.between(1, 3) if o.often(0.08) else 0, night=o.often(0.8))
+    for user, day in o.occasions(0.08):
+        for again in o.following(user, day, o.between(1, 2)):
+            o.add(again, user, Act.NIGHT_DRIVE, o.heavy(3, 0.9, 25), o.between(1, 3) if o.often(0.2) else 0, night=o.often(0.8))
 
 
 def _job_seekers(o: Occasions) -> None:
     """People who look around for weeks and stay, or leave without taking anything (scenario 2); recruiters who do it all day."""
-    for user, day in o.occasions(0.05):
-        for later in o.following(user, day, o.between(3, 16)):
-            if o.often(0.6):
+    for user, day in o.occasions(0.06):
+        looking = o.following(user, day, o.between(3, 18))
+        for later in looking:
+            if o.often(0.65):
                 o.add(later, user, Act.HUNT, o.heavy(3.5, 0.7, 18), int(o.often(0.25)))
+        if o.often(0.25):  # tidies up, and thinks better of it
+            usual = max(1.0, float(o.org.connects[user]))
+            for last in looking[-o.between(1, 3) :]:
+                o.add(last, user, Act.COPY, max(1, round(usual * float(o.rng.uniform(1.0, 3.5)))), o.between(1, 6), night=o.often(0.1))
     recruiters = np.flatnonzero(np.array(o.org.roles) == "HumanResourceSpecialist")
     for user, day in o.occasions(6.0, recruiters):
         o.add(day, user, Act.HUNT, o.heavy(6, 0.5, 25), o.between(0, 3))
@@ -114,8 +120,10 @@ def _administration(o: Occasions) -> None:
     """Patch rounds with drives at night, tools tried out and taken to a manager's machine (scenario 3)."""
     for user, day in o.occasions(1.6, o.org.admins):
         o.add(day, user, Act.PATCH_ROUND, o.between(2, 6), night=o.often(0.6))
-    for user, day in o.occasions(0.5, o.org.admins):
-        o.add(day, user, Act.TOOL, o.heavy(2.5, 0.6, 9), other=int(o.rng.choice(o.org.managers)), night=o.often(0.4))
+    for user, day in o.occasions(0.6, o.org.admins):
+        manager = int(o.rng.choice(o.org.managers))
+        pages = 0 if o.often(0.6) else o.heavy(2.5, 0.6, 9)
+        o.add(day, user, Act.TOOL, pages, other=manager if not pages or o.often(0.15) else -1, night=o.often(0.4))
     for user, day in o.occasions(0.12):
         o.add(day, user, Act.GRUMBLE, o.between(1, 3))
 
@@ -135,9 +143,14 @@ def _work_at_home(o: Occasions) -> None:
     regular = np.flatnonzero(o.rng.random(o.org.n) < 0.08)
     for user, day in o.occasions(5.0, regular):
         o.add(day, user, Act.MAIL_HOME, o.heavy(1.5, 0.6, 6), o.between(1, 3))
-    for user, day in o.occasions(0.28):
+    for user, day in o.occasions(0.35):
         for later in o.following(user, day, o.between(1, 3)):
-            o.add(later, user, Act.HELP, o.heavy(2, 1.0, 14) if o.often(0.7) else 0, o.between(0, 2) if o.often(0.5) else 0, night=o.often(0.15))
+            mails = o.between(1, 3) if o.often(0.5) else 0
+            o.add(later, user, Act.HELP, o.heavy(2.5, 0.9, 14) if o.often(0.8) else 0, mails, night=o.often(0.2))
+    for user, day in o.occasions(0.03):  # lent to a colleague for weeks
+        for later in o.following(user, day, o.between(5, 15)):
+            if o.often(0.5):
+                o.add(later, user, Act.HELP, o.heavy(3, 0.8, 14), o.between(0, 3), night=o.often(0.15))
 
 
 def _clouds(o: Occasions) -> None:

@@ -15,7 +15,7 @@ from stream.synth.ordinary import file_columns, mail_sizes
 from stream.synth.organisation import Organisation
 from stream.synth.rows import NOBODY, Events, columns
 from stream.synth.sites import PAGES, SITE_TOPIC, SITES_OF, TOPIC, UPLOAD_PAGES, UPLOADS
-from stream.synth.text import DAY_S, PHRASES, house_lists_at, recruiters_at, teams_at
+from stream.synth.text import DAY_S, GROUPS, PHRASES, RECRUITERS, house_lists_at, recruiters_at, teams_at
 
 EXE, DOC = 5, 0
 
@@ -151,7 +151,7 @@ class Scene:
 
     def recruiter(self, user: int) -> int:
         """A competitor's recruiter, the same for this person every day but now and then another."""
-        return recruiters_at(self.org) + (user * 11 + self.between(0, 2)) % 30
+        return recruiters_at(self.org) + (user * 11 + self.between(0, 2)) % RECRUITERS
 
     def home(self, user: int) -> int:
         """One's own private address."""
@@ -163,4 +163,8 @@ class Scene:
 
     def house_list(self, number: int) -> int:
         """One of the house-wide lists."""
-        return house_lists_at(self.org) + number % 6
+        return house_lists_at(self.org) + number % GROUPS
+
+    def everyone(self) -> int:
+        """The list of everyone, or of the first hundred in a large house."""
+        return house_lists_at(self.org) + GROUPS

@@ -23,7 +23,7 @@ from stream.synth.organisation import Organisation
 _STORIES = 6  # purpose number of this module's random stream
 NATURAL_RATE: Final = 0.07  # insiders among all people, as in CERT r4.2
 STRENGTHS: Final = ("blatant", "plain", "quiet", "careful")
-_SHARES: Final = (0.25, 0.35, 0.25, 0.15)
+_SHARES: Final = (0.15, 0.3, 0.3, 0.25)
 _CYCLE: Final = (2, 1, 4, 5, 3, 1, 2, 5, 4, 2, 1)
 FEWEST_STORY_DAYS: Final = 10
 
@@ -99,6 +99,8 @@ def _candidates(org: Organisation, scenario: int) -> list[int]:
 
 @dataclass(slots=True)
 class _Story:
+    """One insider's days. However careful, everyone has a day or two of boldness: that is what a detector may hope for."""
+
     rng: np.random.Generator
     org: Organisation
     attendance: Attendance
@@ -107,18 +109,19 @@ class _Story:
     strength: int
     learning_days: int
     taken: set[int]  # people with a part in a story, who must not be laid off
+    level: int = 0  # how bold today is: the strength, or bolder
 
     def tell(self, scenario: int, plan: Plan) -> None:
         """Add this insider's episodes to the plan."""
-        episodes = {1: self._leaker, 2: self._thief, 3: self._keylogger, 4: self._prowler, 5: self._uploader}[scenario]()
-        plan.episodes.extend(episodes)
+        self.level = self.strength
+        plan.episodes.extend({1: self._leaker, 2: self._thief, 3: self._keylogger, 4: self._prowler, 5: self._uploader}[scenario]())
 
     def _pick(self, *ranges: tuple[int, int]) -> int:
-        low, high = ranges[self.strength]
+        low, high = ranges[self.level]
         return int(self.rng.integers(low, high + 1))
 
     def _often(self, *shares: float) -> bool:
-        return bool(self.rng.random() < shares[self.strength])
+        return bool(self.rng.random() < shares[self.level])
 
     def _episode(self, day: int, act: Act, amount: int, extra: int = 0, other: int = -1, night: bool = False) -> Episode:
         return Episode(day, self.user, act, amount, extra, other, self.number, night)
@@ -138,31 +141,45 @@ class _Story:
         picked = self.rng.choice(len(days), min(count, len(days)), replace=False)
         return [days[i] for i in sorted(picked.tolist())]
 
+    def _bold_days(self, days: list[int], count: int) -> set[int]:
+        return set(self._some(days, count))
+
+    def _at(self, day: int, bold: set[int]) -> None:
+        """Set the day's boldness."""
+        self.level = min(self.strength, 1) if day in bold else self.strength
+
     def _leaves_after(self, day: int) -> None:
         self.attendance.leave(self.user, day + int(self.rng.integers(1, 5)))
 
     def _leaker(self) -> list[Episode]:
-        days = self._some(self._stretch(self._pick((6, 10), (6, 12), (8, 14), (10, 16))), self._pick((4, 7), (3, 5), (3, 4), (2, 3)))
+        days = self._some(self._stretch(self._pick((6, 10), (6, 12), (8, 14), (10, 16))), self._pick((4, 7), (4, 7), (5, 8), (5, 8)))
+        bold = self._bold_days(days[len(days) // 2 :], 1 + int(self.rng.integers(0, 2)))
         found = []
         for day in days:
-            files = self._pick((6, 18), (3, 9), (1, 5), (0, 2))
-            pages = self._pick((3, 6), (1, 4), (1, 2), (1, 1)) if self._often(1.0, 0.9, 0.8, 0.7) else 0
-            found.append(self._episode(day, Act.NIGHT_DRIVE, files, pages, night=self._often(1.0, 1.0, 0.85, 0.6)))
+            self._at(day, bold)
+            files = self._pick((6, 18), (3, 9), (0, 4), (0, 2))
+            pages = self._pick((3, 6), (1, 4), (1, 2), (1, 1)) if day in bold or self._often(0.9, 0.7, 0.5, 0.3) else 0
+            if pages and day not in bold and self._often(0.1, 0.2, 0.3, 0.4):
+                files = -1  # only the upload
+            found.append(self._episode(day, Act.NIGHT_DRIVE, files, pages, night=self._often(0.95, 0.9, 0.7, 0.5)))
         self._leaves_after(days[-1])
         return found
 
     def _thief(self) -> list[Episode]:
-        days = self._stretch(self._pick((10, 16), (10, 18), (12, 20), (12, 22)))
+        days = self._stretch(self._pick((10, 18), (12, 20), (14, 24), (14, 26)))
         thefts = min(self._pick((3, 6), (3, 5), (3, 5), (3, 4)), max(1, len(days) // 2))
         found = []
         for day in days[:-thefts]:
-            if self._often(0.85, 0.7, 0.6, 0.5):
+            if self._often(0.8, 0.7, 0.6, 0.5):
                 mails = int(self._often(0.5, 0.35, 0.25, 0.15))
-                found.append(self._episode(day, Act.HUNT, self._pick((6, 15), (4, 9), (2, 6), (1, 4)), mails))
+                found.append(self._episode(day, Act.HUNT, self._pick((5, 14), (3, 8), (2, 5), (1, 3)), mails))
         usual = max(1.0, float(self.org.connects[self.user]))
+        bold = self._bold_days(days[-thefts:], 2)
         for day in days[-thefts:]:
-            connects = max(2, round(usual * self.rng.uniform(*((3.5, 6.0), (2.5, 4.5), (2.0, 3.5), (1.5, 2.5))[self.strength])))
-            found.append(self._episode(day, Act.COPY, min(connects, 15), self._pick((4, 8), (3, 6), (2, 5), (2, 4)), night=self._often(0.2, 0.15, 0.1, 0.1)))
+            self._at(day, bold)
+            connects = max(2, round(usual * self.rng.uniform(*((3.0, 5.5), (2.4, 4.5), (1.6, 3.0), (1.3, 2.2))[self.level])))
+            copies = self._pick((4, 8), (3, 7), (2, 5), (1, 4))
+            found.append(self._episode(day, Act.COPY, min(connects, 15), copies, night=self._often(0.2, 0.15, 0.1, 0.1)))
         self._leaves_after(days[-1])
         return found
 
@@ -170,34 +187,41 @@ class _Story:
         boss = int(self.org.boss[self.user])
         days = self._stretch(2)
         found = [
-            self._episode(days[0], Act.GRUMBLE, self._pick((2, 4), (1, 3), (0, 2), (0, 1))),
-            self._episode(days[0], Act.TOOL, self._pick((5, 9), (3, 7), (2, 4), (1, 2)), other=boss, night=self._often(1.0, 0.8, 0.7, 0.4)),
+            self._episode(days[0], Act.GRUMBLE, self._pick((2, 4), (1, 3), (1, 2), (0, 1))),
+            self._episode(days[0], Act.TOOL, self._pick((5, 9), (3, 7), (2, 5), (2, 3)), other=boss, night=self._often(1.0, 0.9, 0.8, 0.6)),
         ]
         last = days[-1]
         if last > days[0]:
-            found.append(self._episode(last, Act.POSE, self._pick((8, 20), (4, 9), (2, 4), (1, 2)), int(self._often(1.0, 0.9, 0.6, 0.3)), boss))
+            mails = self._pick((8, 20), (5, 12), (3, 6), (2, 4))
+            found.append(self._episode(last, Act.POSE, mails, int(self._often(1.0, 0.9, 0.7, 0.5)), boss))
         self.attendance.leave(self.user, last + 1)
         return found
 
     def _prowler(self) -> list[Episode]:
         days = self._stretch(self._pick((18, 40), (18, 45), (20, 50), (20, 60)))
+        bold = set(days[-2:])
         found = []
         for place, day in enumerate(days):
+            self._at(day, bold)
             grown = (place + 1) / len(days)
-            if self.rng.random() < (0.15 + 0.55 * grown) * (1.0, 0.85, 0.7, 0.5)[self.strength]:
-                files = max(1, round(self._pick((5, 14), (4, 9), (3, 6), (1, 4)) * (0.35 + 0.65 * grown)))
-                machines = max(1, round(self._pick((1, 3), (1, 2), (1, 2), (1, 1)) * (0.4 + 0.6 * grown)))
+            if day in bold or self.rng.random() < (0.15 + 0.5 * grown) * (1.0, 0.85, 0.7, 0.6)[self.level]:
+                files = max(1, round(self._pick((5, 14), (4, 9), (2, 5), (1, 3)) * (0.3 + 0.7 * grown)))
+                machines = max(1, round(self._pick((1, 3), (1, 2), (1, 2), (1, 1)) * (0.3 + 0.7 * grown)))
                 found.append(self._episode(day, Act.PROWL, files, machines, night=self._often(0.35, 0.25, 0.15, 0.1)))
-        return found or [self._episode(days[-1], Act.PROWL, 2, 1)]
+        return found
 
     def _uploader(self) -> list[Episode]:
         days = self._stretch(self._pick((8, 14), (8, 16), (10, 18), (10, 20)))
         self._lay_off(days[0] - 1)
-        chosen = self._some(days, self._pick((5, 9), (4, 7), (3, 6), (3, 5)))
-        return [
-            self._episode(day, Act.UPLOAD, self._pick((14, 32), (8, 18), (5, 10), (2, 6)), self._pick((7, 9), (6, 9), (5, 8), (4, 8)), night=self._often(0.4, 0.25, 0.15, 0.1))
-            for day in chosen
-        ]
+        chosen = self._some(days, self._pick((5, 9), (5, 9), (5, 9), (5, 8)))
+        bold = self._bold_days(chosen, 2)
+        found = []
+        for day in chosen:
+            self._at(day, bold)
+            uploads = self._pick((7, 9), (6, 9), (4, 8), (3, 7))
+            night = self._often(0.4, 0.25, 0.15, 0.1)
+            found.append(self._episode(day, Act.UPLOAD, self._pick((14, 32), (8, 20), (4, 9), (2, 6)), uploads, night=night))
+        return found
 
     def _lay_off(self, day: int) -> None:
         """A third of the team has to go."""

@@ -143,11 +143,11 @@ def _addresses(org: Organisation) -> list[str]:
     recruiters = [f"{FIRST_NAMES[i]}_{LAST_NAMES[3 * i]}@{COMPETITORS[i % len(COMPETITORS)]}" for i in range(RECRUITERS)]
     teams = [";".join(org.emails[m] for m in org.members(t)) for t in range(int(org.team.max()) + 1)]
     spread = [";".join(org.emails[k] for k in range(g, org.n, GROUPS)[:40]) for g in range(GROUPS)]
-    return [*org.emails, *org.homes, *org.partners, *recruiters, *teams, *spread]
+    return [*org.emails, *org.homes, *org.partners, *recruiters, *teams, *spread, ";".join(org.emails[:100])]
 
 
 RECRUITERS: Final = 30
-GROUPS: Final = 6  # lists of people from all over the house, at most 40 each
+GROUPS: Final = 6  # lists of people from all over the house, at most 40 each; the list of everyone follows them
 
 
 def recruiters_at(org: Organisation) -> int:
