@@ -417,9 +417,10 @@ class DetectWorker:
             at = TopicPartition(self._topics.windows, owned.number)
             if at in polled.ended:
                 owned.position = max(owned.position, polled.ended[at])
-                owned.standing_ms = owned.standing_ms or 0
-            elif owned.standing_ms is not None and polled.answered:
+            if owned.standing_ms is not None and polled.answered:
                 owned.standing_ms += max(0, min(passed_ms, 10 * self._settings.poll_ms))
+            elif at in polled.ended:
+                owned.standing_ms = 0
 
 
 class MisroutedError(PoisonError):
