@@ -151,7 +151,13 @@ def settings_of(ctx: typer.Context, flags: Mapping[str, object] | None = None) -
 
     kept: dict[str, Any] = ctx.obj if isinstance(ctx.obj, dict) else {}
     own = {name: value for name, value in (flags or {}).items() if value is not None}
-    return load(config=kept.get("config"), flags={**kept.get("flags", {}), **own})
+    return load(config=kept.get("config"), flags={**flags_of(ctx), **own})
+
+
+def flags_of(ctx: typer.Context) -> dict[str, Any]:
+    """Settings that the command line itself gives, by dotted name."""
+    kept: dict[str, Any] = ctx.obj if isinstance(ctx.obj, dict) else {}
+    return dict(kept.get("flags", {}))
 
 
 app = typer.Typer(

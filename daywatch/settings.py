@@ -181,10 +181,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags first, then the environment, then the file."""
-        # the file's values travel with the flags under a name that no setting can have, and come last here
+        # what is around travels with the flags under a name that no setting can have, and comes last here
         given = dict(init_settings())
-        file_values = given.pop("", {})
-        return InitSettingsSource(settings_cls, given), env_settings, InitSettingsSource(settings_cls, file_values)
+        file_values = given.pop("", None)
+        flags = InitSettingsSource(settings_cls, given)
+        return (flags,) if file_values is None else (flags, env_settings, InitSettingsSource(settings_cls, file_values))
 
     def topic(self, role: str) -> str:
         """The full name of a topic, by its role: an event kind, `windows`, `verdicts`, `alerts`, `alert_memory`, `dead_letters`."""
@@ -195,16 +196,16 @@ class Settings(BaseSettings):
         return f"{self.namespace}.{role}"
 
 
-def load(config: Path | None = None, flags: Mapping[str, object] | None = None) -> Settings:
-    """Merge flags (dotted names), environment, TOML file and defaults into settings that are valid.
+def load(config: Path | None = None, flags: Mapping[str, object] | None = None, *, alone: bool = False) -> Settings:
+    """Merge flags (dotted names), environment, TOML file and defaults into settings that are valid; `alone`: flags and defaults only.
 
     Raises:
         ConfigurationError: a file cannot be read, or a setting is unknown or not usable; the text names it and the cure.
     """
-    file_values = _read(config)
+    file_values = {} if alone else _read(config)
     make: Callable[..., Settings] = Settings
     try:
-        settings = make(**_nested(flags or {}), **{"": file_values})
+        settings = make(**_nested(flags or {}), **{"": None if alone else file_values})
         settings.window.spec()
     except ConfigurationError as error:
         raise ConfigurationError(f"window.size, window.hop: {error}") from error

@@ -3,20 +3,19 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daywatch.cli import settings_of
+from daywatch.cli import flags_of
 from stream.errors import ConfigurationError, PipelineError
 
 if TYPE_CHECKING:
-    from daywatch.demo.chain import Worker
+    from daywatch.demo.chain import Streaming, Worker
     from daywatch.demo.results import Results
-    from daywatch.settings import Settings
 
 KEPT = ("organisation", "windows.jsonl", "verdicts.jsonl", "alerts.jsonl", "scorecard.json", "report.html")
 _SILENT_FOR_S = 90.0
@@ -36,10 +35,9 @@ def demo(
 
     Keeps organisation/, windows.jsonl, verdicts.jsonl, alerts.jsonl, scorecard.json and report.html.
     """
-    settings = settings_of(ctx)
     kept = _ready(out)
     with tempfile.TemporaryDirectory(prefix="daywatch-demo-") as scratch:
-        _Demo(settings, kept, Path(scratch)).run(users=users, days=days, seed=seed, insiders=insiders)
+        _Demo(flags_of(ctx), kept, Path(scratch)).run(users=users, days=days, seed=seed, insiders=insiders)
 
 
 def _ready(out: Path | None) -> Path:
@@ -64,49 +62,55 @@ def _ready(out: Path | None) -> Path:
 class _Demo:
     """One demonstration, from an empty directory to the scorecard."""
 
-    def __init__(self, settings: "Settings", out: Path, scratch: Path) -> None:
+    def __init__(self, flags: Mapping[str, str], out: Path, scratch: Path) -> None:
         from rich.console import Console
 
         from daywatch.demo.view import Seen, View
+        from daywatch.settings import load
 
-        self._settings, self._out, self._scratch = settings, out, scratch
+        self._flags = dict(flags)
+        self._settings = load(flags=self._flags, alone=True)
+        self._out, self._scratch = out, scratch
         self._console = Console(stderr=True)
-        self._view: View = View(self._console, "daywatch demo", settings.zone)
+        self._view: View = View(self._console, "daywatch demo", self._settings.zone)
         self._seen: Seen = Seen()
         self._began = time.monotonic()
-        self._given: dict[str, str] = {}
 
     def run(self, users: int, days: int, seed: int, insiders: int) -> None:
         """Make the organisation, stream it, judge it, score it."""
+        from daywatch.commands.topics import admin_of, layout_of
         from daywatch.embedded import servers
         from stream.synth import write_organisation
+        from stream.topics import create_topics
 
         with servers(self._scratch) as (broker, store):
-            self._given = self._chain_settings(broker.bootstrap_servers, store.url)
+            self._use(broker.bootstrap_servers, store.url)
             self._say(f"A broker at {broker.bootstrap_servers} and a store at {store.url} are running; both end with this command.")
-            with self._worker("topics", "create") as topics:
-                made = write_organisation(self._out / "organisation", users, days, seed, insiders, self._settings.zone)
-                _finish(topics)
+            create_topics(layout_of(self._settings), admin_of(self._settings))
+            made = write_organisation(self._out / "organisation", users, days, seed, insiders, self._settings.zone)
             self._seen.events_in_all = made.total
             whom = f"{made.users} people, {made.days} days, {made.total:,} events"
             self._say(f"{whom}; {made.insiders} insiders did {made.malicious_events:,} of them.")
             self._stream()
         self._score()
 
-    def _chain_settings(self, bootstrap_servers: str, url: str) -> dict[str, str]:
-        return {
+    def _use(self, bootstrap_servers: str, url: str) -> None:
+        """Let everything run on these servers."""
+        from daywatch.settings import load
+
+        self._flags |= {
             "kafka.bootstrap_servers": bootstrap_servers,
             "kafka.embedded": "true",
             "kafka.session_timeout": "2s",  # the embedded broker lets a group wait for half of it
             "store.url": url,
-            "zone": self._settings.zone,
         }
+        self._settings = load(flags=self._flags, alone=True)
 
     @contextmanager
     def _worker(self, name: str, *arguments: str) -> "Iterator[Worker]":
         from daywatch.demo.chain import Worker
 
-        worker = Worker(name, [name, *arguments], self._given, self._scratch)
+        worker = Worker(name, [name, *arguments], self._flags, self._scratch)
         try:
             yield worker
         finally:
@@ -114,41 +118,37 @@ class _Demo:
 
     def _stream(self) -> None:
         """Run the chain until everything has been judged, and keep what came out."""
+        from daywatch.demo.chain import Streaming
         from daywatch.demo.results import Results, by_finding, by_window
 
         organisation = self._out / "organisation"
-        topics = {role: self._settings_topic(role) for role in ("windows", "verdicts", "alerts")}
-        client = {"bootstrap.servers": self._given["kafka.bootstrap_servers"]}
+        topics = {role: self._settings.topic(role) for role in ("windows", "verdicts", "alerts")}
         with ExitStack() as stack:
             workers = [
                 stack.enter_context(self._worker("window", "--directory", str(organisation / "LDAP"))),
                 stack.enter_context(self._worker("detect")),
-                stack.enter_context(self._worker("replay", str(organisation), "--speed", "max")),
             ]
-            results = Results(client, topics, self._settings.topics.partitions, self._scratch / "results")
+            results = Results(self._settings.kafka.client(), topics, self._settings.topics.partitions, self._scratch / "results")
             stack.callback(results.close)
+            streaming = Streaming(self._settings, organisation)
+            stack.callback(streaming.stop)
             stack.enter_context(self._view)
-            self._watch(results, workers)
+            self._watch(results, workers, streaming)
         self._say(f"All judged after {time.monotonic() - self._began:.0f} s. Putting the records in order.")
         results.merge("windows", by_window, self._out / "windows.jsonl")
         results.merge("verdicts", by_window, self._out / "verdicts.jsonl")
         results.merge("alerts", by_finding, self._out / "alerts.jsonl")
 
-    def _settings_topic(self, role: str) -> str:
-        from daywatch.settings import Settings
-
-        return Settings.model_construct().topic(role)
-
-    def _watch(self, results: "Results", workers: "list[Worker]") -> None:
+    def _watch(self, results: "Results", workers: "list[Worker]", streaming: "Streaming") -> None:
         """Take in results and show them until the last mark has come through, and every alert with it."""
         heard = time.monotonic()
         while True:
             if results.poll(0.1, self._record):
                 heard = time.monotonic()
             for worker in workers:
-                if not worker.running() and worker.name != "replay":
+                if not worker.running():
                     raise PipelineError(f"the {worker.name} process ended before its work was done: {worker.said()}")
-            self._show(results, workers)
+            self._show(results, streaming)
             if results.done("verdicts") and results.done("windows"):
                 break
             if time.monotonic() - heard > _SILENT_FOR_S:
@@ -157,7 +157,7 @@ class _Demo:
         results.expect_end("alerts")
         while not results.at_end("alerts"):
             results.poll(0.1, self._record)
-        self._show(results, workers)
+        self._show(results, streaming)
 
     def _record(self, name: str, value: bytes) -> None:
         import orjson
@@ -175,12 +175,13 @@ class _Demo:
             else:
                 self._seen.updates += 1
 
-    def _show(self, results: "Results", workers: "list[Worker]") -> None:
+    def _show(self, results: "Results", streaming: "Streaming") -> None:
         seen, progress = self._seen, results.progress
+        seen.events = dict(streaming.events)
         seen.elapsed_ms = round((time.monotonic() - self._began) * 1000)
         seen.windows, seen.verdicts = progress["windows"].records, progress["verdicts"].records
         seen.clock_ms = results.clock_ms("windows") or seen.clock_ms
-        seen.phase = "streaming" if any(w.name == "replay" and w.running() for w in workers) else "judging the rest"
+        seen.phase = "streaming" if streaming.running() else "judging the rest"
         self._view.show(seen)
 
     def _say(self, text: str) -> None:
@@ -197,8 +198,3 @@ class _Demo:
         write(card, self._out)
         print_page(scorecard_page(card), self._console)
         self._say(f"Done in {time.monotonic() - self._began:.0f} s. Everything is in {self._out}; open report.html first.")
-
-
-def _finish(worker: "Worker") -> None:
-    while worker.running():
-        time.sleep(0.02)

@@ -1,14 +1,25 @@
-"""The chain as processes of its own: the same commands that a person would type, on embedded servers. Knows nothing of what they do."""
+"""The chain: workers as processes of their own, the same commands that a person would type; the replay as a thread that is counted.
+
+Knows nothing of what comes out.
+"""
 
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daywatch.embedded import dying_with_parent
-from daywatch.settings import bare_environment
+from daywatch.settings import Settings, bare_environment
 from stream.errors import PipelineError
+from stream.kinds import KINDS, Kind
+from stream.log import Headers
+
+if TYPE_CHECKING:
+    from stream.replay import EventSink
 
 _STOP_WITHIN_S = 20.0
 
@@ -65,3 +76,62 @@ class Worker:
 
     def _last_words(self) -> str:
         return self.said().removeprefix("daywatch: error: ") or f"its log {self._log} is empty"
+
+
+class Streaming:
+    """A replay of a directory into the event topics, in a thread; `events` counts by kind while it runs."""
+
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        """Start it."""
+        self.events = dict.fromkeys(KINDS, 0)
+        self._settings, self._directory = settings, directory
+        self._error: BaseException | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
+        self._thread.start()
+
+    def running(self) -> bool:
+        """Whether it still streams.
+
+        Raises:
+            PipelineError: it has failed, from whatever it failed from.
+        """
+        alive = self._thread.is_alive()
+        if self._error is not None:
+            raise self._error
+        return alive
+
+    def stop(self) -> None:
+        """End it and wait until it has."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        from daywatch.commands.replay import closing_mark
+        from daywatch.commands.topics import layout_of
+        from stream.clock import SystemClock
+        from stream.kafka_producer import KafkaEventSink
+        from stream.replay import Replay, ReplayPlan
+
+        try:
+            topics = layout_of(self._settings).event_topics()
+            sink = _Counting(KafkaEventSink(self._settings.kafka.client(), self._settings.topics.partitions), topics, self.events)
+            plan = ReplayPlan(self._directory, self._settings.zone)
+            replay = Replay(plan, topics, sink, closing_mark(self._settings), SystemClock())
+            replay.run(lambda ms: time.sleep(ms / 1000), self._stopped.is_set)
+        except BaseException as error:  # noqa: BLE001 - a thread cannot raise; the demonstration does it for it
+            self._error = error
+
+
+class _Counting:
+    """A sink that counts what goes through it, by kind."""
+
+    def __init__(self, sink: "EventSink", topics: Mapping[Kind, str], counts: dict[Kind, int]) -> None:
+        self._sink, self._counts = sink, counts
+        self._kinds = {topic: kind for kind, topic in topics.items()}
+        self.mark, self.flush = sink.mark, sink.flush
+
+    def send(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes], headers: Iterable[Headers] | None) -> None:
+        """Hand over records and count them."""
+        self._sink.send(topic, keys, values, headers)
+        self._counts[self._kinds[topic]] += len(keys)
