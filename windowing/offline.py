@@ -53,7 +53,7 @@ def windows_of(
         ConfigurationError: the directory or the zone cannot be used.
     """
     calendar = Calendar(spec, zone)
-    return batches(_panes(directory, calendar, progress), calendar, people, settings or DescribeSettings())
+    return batches(panes_of(directory, calendar, progress), calendar, people, settings or DescribeSettings())
 
 
 def batches(
@@ -103,7 +103,7 @@ def _joined(panes: list[Events]) -> Mapping[Kind, pl.DataFrame]:
     return {kind: pl.concat([events[kind] for events in panes if kind in events]) for kind in kinds}
 
 
-def _panes(directory: Path, calendar: Calendar, progress: Progress | None) -> Iterator[tuple[int, Events]]:
+def panes_of(directory: Path, calendar: Calendar, progress: Progress | None) -> Iterator[tuple[int, Events]]:
     """The panes of a directory, each once and whole, in ascending order; of two records of one event the first counts."""
     count = ReadCount()
     waiting: dict[int, dict[Kind, list[pl.DataFrame]]] = {}
