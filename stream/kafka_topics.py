@@ -75,13 +75,28 @@ class KafkaTopicAdmin:
                     raise TransientError(f"broker {self._address}: {error.args[0].str()}") from error
         return total
 
+    def cluster_id(self) -> str:
+        """What the broker calls its cluster; empty when it does not say.
+
+        Raises:
+            TransientError: the broker does not answer.
+        """
+        try:
+            found: str | None = self._admin.list_topics(timeout=_PATIENCE_S).cluster_id
+        except KafkaException as error:
+            raise self._silent(error) from error
+        return found or ""
+
+    def _silent(self, error: KafkaException) -> TransientError:
+        return TransientError(
+            f"no Kafka broker answers at {self._address} ({error.args[0].str()}); start one or set kafka.bootstrap_servers"
+        )
+
     def _metadata(self) -> dict[str, Any]:
         try:
             topics: dict[str, Any] = self._admin.list_topics(timeout=_PATIENCE_S).topics
         except KafkaException as error:
-            raise TransientError(
-                f"no Kafka broker answers at {self._address} ({error.args[0].str()}); start one or set kafka.bootstrap_servers"
-            ) from error
+            raise self._silent(error) from error
         return topics
 
     def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -146,6 +146,16 @@ def time_range(plan: ReplayPlan) -> tuple[Millis, Millis]:
     return min(low), max(high)
 
 
+def first_time(plan: ReplayPlan) -> Millis | None:
+    """Time of the oldest event that the plan would send, shifted as it would be; None without any. Reads only as far as it must."""
+    for chunk in read_merged(plan.directory, plan.zone, plan.kinds, plan.chunk_bytes):
+        inside = [_between(frame, plan.from_ms, plan.to_ms) for frame in chunk.values()]
+        found = [int(frame["ts"][0]) for frame in inside if frame.height]
+        if found:
+            return min(found) + plan.shift_days * DAY_MS
+    return None
+
+
 def days_to_now(plan: ReplayPlan, now_ms: Millis) -> int:
     """By how many whole days a replay must be shifted so that nothing in it is sent before its time.
 
@@ -215,6 +225,10 @@ class Replay:
             for step in self._steps(chunk):
                 self._await(step.at_ms, sleep, stopped)
                 if stopped():
+                    # what has been sent so far counts: the next run begins with this step
+                    self._place = dataclasses.replace(
+                        self._place, at_ms=step.rest_ms, first_ms=step.rest_ms if self._place.first_ms is None else self._place.first_ms
+                    )
                     return False
                 self._send(step)
             newest = max(int(frame["ts"][-1]) for frame in chunk.values())
@@ -256,7 +270,7 @@ class Replay:
 
     def _steps(self, chunk: Mapping[Kind, pl.DataFrame]) -> "Iterator[_Step]":
         """A chunk, cut at marks and ticks; each step says which mark goes first and which rows of each kind follow."""
-        batches = [_Batch.of(kind, self._as_sent(frame), self._plan.cloud_events) for kind, frame in chunk.items()]
+        batches = [_Batch.of(kind, frame, self._as_sent(frame), self._plan.cloud_events) for kind, frame in chunk.items()]
         first, newest = min(int(batch.ts[0]) for batch in batches), max(int(batch.ts[-1]) for batch in batches)
         every = self._plan.marks_every_ms
         if self._next_mark is None:
@@ -268,7 +282,8 @@ class Replay:
         is_mark = np.isin(cuts, marks).tolist()
         for i, at in enumerate(cuts.tolist()):
             rows = [(batch, own[i], own[i + 1]) for batch, own in zip(batches, bounds, strict=True) if own[i] < own[i + 1]]
-            yield _Step(at, is_mark[i], rows)
+            rest = min(int(batch.file_ts[own[i]]) for batch, own in zip(batches, bounds, strict=True) if own[i] < len(batch.ts))
+            yield _Step(at, is_mark[i], rows, rest)
 
     def _ticks(self, ts: Ints) -> Ints:
         tick = self._plan.tick_ms
@@ -342,15 +357,17 @@ class _Batch:
     """The events of one kind in a chunk, ready to be sent."""
 
     kind: Kind
+    file_ts: Ints
     ts: Ints
     keys: list[bytes]
     values: list[bytes]
     headers: CloudHeaders | None
 
     @staticmethod
-    def of(kind: Kind, frame: pl.DataFrame, cloud_events: bool) -> "_Batch":
+    def of(kind: Kind, in_file: pl.DataFrame, frame: pl.DataFrame, cloud_events: bool) -> "_Batch":
         return _Batch(
             kind,
+            in_file["ts"].to_numpy(),
             frame["ts"].to_numpy(),
             frame["user"].cast(pl.Binary).to_list(),
             encode(kind, frame),
@@ -360,11 +377,15 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """Send at event time `at_ms`: a mark of that time if `mark`, then rows start..stop of batches."""
+    """Send at event time `at_ms`: a mark of that time if `mark`, then rows start..stop of batches.
+
+    `rest_ms` is where the rows of this step and of those after it begin, in the files' time.
+    """
 
     at_ms: Millis
     mark: bool
     rows: list[tuple[_Batch, int, int]]
+    rest_ms: Millis
 
 
 def _between(frame: pl.DataFrame, low: Millis | None, high: Millis | None) -> pl.DataFrame:
