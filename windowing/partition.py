@@ -61,11 +61,12 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """One step of closing: what goes out, and what the state in the store becomes."""
+    """One step of closing: what goes out, and what changes in the state."""
 
     windows: pl.DataFrame
     closed: Closed
-    profiles: list[tuple[str, bytes]]
+    folded: list[str]
+    """Whose profiles changed."""
     done_pane: int | None
     mark_ms: Millis | None
     last: bool = False
@@ -205,7 +206,7 @@ class Partition:
         frame = self._describe(window, chunk, only)
         folded = inside([self.panes[window]], window, only) if window in self.panes else {}
         self.profiles.fold(folded, window)
-        changed = self.profiles.dump(_users_in(folded))
+        changed = _users_in(folded)
         if rest > 0:
             self.closed = Closed(window, 0, chunk[-1])
             return Closing(frame, self.closed, changed, None, None)

@@ -67,9 +67,9 @@ class Totals:
     """What a worker has done since it started; by kind where a kind is known."""
 
     read: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
-    late: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     duplicates: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
-    refused: dict[str, int] = field(default_factory=dict)
+    refused: dict[Kind, dict[str, int]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    """By kind and reason; late and future events included."""
     windows: int = 0
     recoveries: int = 0
 
@@ -318,16 +318,25 @@ class WindowWorker:
         if not due:
             return False
         share = max(1, self._settings.close_windows // len(due))
-        closings = [(owned, owned.partition.close(share)) for owned in due]
-        records = [record for owned, closing in closings for record in self._outgoing(owned, closing)]
+        steps = [(owned, self._closings(owned.partition, share)) for owned in due]
+        records = [record for owned, closings in steps for closing in closings for record in self._outgoing(owned, closing)]
         if records:
-            self._transact(records, [owned for owned, _ in closings])
-        self._advance([(owned, Place(owned.place.positions, closing.closed), closing) for owned, closing in closings])
-        for _, closing in closings:
+            self._transact(records, due)
+        self._advance([(owned, Place(owned.place.positions, owned.partition.closed), closings) for owned, closings in steps])
+        for closing in (closing for _, closings in steps for closing in closings):
             self.totals.windows += closing.windows.height
             for kind, n in closing.duplicates.items():
                 self.totals.duplicates[kind] += n
         return True
+
+    @staticmethod
+    def _closings(partition: Partition, most: int) -> list[Closing]:
+        """As many steps of closing as are due, for about `most` users' windows in all: one transaction is to carry them."""
+        closings: list[Closing] = []
+        while most > 0 and partition.due():
+            closings.append(partition.close(most))
+            most -= max(1, len(closings[-1].folded), closings[-1].windows.height)
+        return closings
 
     def _outgoing(self, owned: _Owned, closing: Closing) -> list[Out]:
         at = TopicPartition(self._topics.windows, owned.number)
@@ -354,17 +363,21 @@ class WindowWorker:
                 commits[self._at(kind, owned.number)] = Commit(owned.out_to[kind], _note(owned.partition.sent))
         self._outlet.transact(records, commits, self._source.group())
 
-    def _advance(self, moves: Sequence[tuple[_Owned, Place, Closing | None]]) -> None:
+    def _advance(self, moves: Sequence[tuple[_Owned, Place, Sequence[Closing]]]) -> None:
         """Move the store on, and with it what this worker believes of it."""
         changes = [
             Advance(
-                owned.number, owned.epoch, owned.place.encode(), to.encode(), _encode_state(owned.partition.clocks),
+                owned.number,
+                owned.epoch,
+                owned.place.encode(),
+                to.encode(),
+                _encode_state(owned.partition.clocks),
                 appends=owned.partition.take_staged(),
-                drops=[closing.done_pane] if closing and closing.done_pane is not None else [],
-                profiles=closing.profiles if closing else [],
+                drops=[closing.done_pane for closing in closings if closing.done_pane is not None],
+                profiles=owned.partition.profiles.dump(sorted({user for closing in closings for user in closing.folded})),
             )
-            for owned, to, closing in moves
-        ]  # fmt: skip
+            for owned, to, closings in moves
+        ]
         self._store.advance(changes)
         for owned, to, _ in moves:
             owned.place = to
@@ -394,9 +407,9 @@ class WindowWorker:
                 refused += [(row, "late", "too late for every window over it") for row in unplaced.late]
                 refused += [(row, "future", "later than its own record by more than the tolerance") for row in unplaced.future]
                 self.totals.read[kind] += len(found.values) - len(arrivals.marks)
-                self.totals.late[kind] += len(unplaced.late)
+                counts = self.totals.refused[kind]
                 for _, reason, _ in refused:
-                    self.totals.refused[reason] = self.totals.refused.get(reason, 0) + 1
+                    counts[reason] = counts.get(reason, 0) + 1
                 dead += self._dead_letters(owned, kind, found, refused)
                 reached.setdefault(found.at.partition, {})[kind] = found.next_offset
         places = {
@@ -409,7 +422,7 @@ class WindowWorker:
         if dead:
             touched = [self._owned[number] for number in sorted({record.at.partition for record in dead})]
             self._transact(dead, touched, {number: place.positions for number, place in places.items()})
-        self._advance([(self._owned[number], place, None) for number, place in places.items()])
+        self._advance([(self._owned[number], place, ()) for number, place in places.items()])
 
     def _decoded(self, kind: Kind, batch: Sequence[Records]) -> list[tuple[Records, Arrivals, list[tuple[int, str, str]]]]:
         """Decode all partitions' records of a kind in one go, then part them again."""

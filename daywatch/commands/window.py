@@ -123,12 +123,16 @@ def build_worker(settings: "Settings", until_done: bool) -> "tuple[WindowWorker,
 def _summary(worker: "WindowWorker", until_done: bool) -> None:
     totals = worker.totals
     still = sum(partition.open_windows for partition in worker.partitions.values())
-    refused = sum(totals.refused.values())
-    reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(totals.refused.items()))
-    print(
-        f"daywatch window: {sum(totals.read.values()):,} events read, {totals.windows:,} windows closed, {still:,} stay open, "
-        f"{sum(totals.duplicates.values()):,} duplicates, {refused:,} refused" + (f" ({reasons})" if reasons else ""),
-        file=sys.stderr,
-    )
+    for kind, read in totals.read.items():
+        reasons = totals.refused[kind]
+        refused = sum(reasons.values())
+        why = f" ({', '.join(f'{n:,} {reason}' for reason, n in sorted(reasons.items()))})" if reasons else ""
+        duplicates = totals.duplicates[kind]
+        kept = read - refused - duplicates
+        print(
+            f"daywatch window: {kind:>6}  {read:>10,} read  {kept:>10,} in panes  {duplicates:>6,} duplicates  {refused:>6,} refused{why}",
+            file=sys.stderr,
+        )
+    print(f"daywatch window: {totals.windows:,} windows closed, {still:,} stay open", file=sys.stderr)
     if until_done and still:
         print("daywatch window: open windows close when events or clock marks come that are later than their end", file=sys.stderr)
