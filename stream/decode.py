@@ -200,7 +200,7 @@ def _check_type(name: str, record: Mapping[str, Any], dtype: pl.DataType) -> Non
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall times are naive
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(?:([Zz])|([+-])(\d\d):?(\d\d))?", re.ASCII)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(?:([Zz])|([+-])(\d\d)(?::?(\d\d))?)?", re.ASCII)
 
 
 def _read_time(found: object, zone: str, limits: DecodeLimits) -> Millis:
@@ -218,9 +218,9 @@ def _read_time(found: object, zone: str, limits: DecodeLimits) -> Millis:
         raise BrokenRecordError("bad_time", "field ts is no date and time of the calendar") from error
     ts = (wall - _EPOCH) // timedelta(milliseconds=1) + int((fraction or "0")[:3].ljust(3, "0"))
     if sign:
-        if int(hours) > 23 or int(minutes) > 59:
+        if int(hours) > 23 or int(minutes or 0) > 59:
             raise BrokenRecordError("bad_time", "field ts has an impossible offset")
-        ts -= (int(hours) * 60 + int(minutes)) * (60_000 if sign == "+" else -60_000)
+        ts -= (int(hours) * 60 + int(minutes or 0)) * (60_000 if sign == "+" else -60_000)
     elif not utc and limits.min_ts - DAY_MS <= ts < limits.max_ts + DAY_MS:
         ts = int(wall_to_utc(np.array([ts], np.int64), zone)[0])
     if not limits.min_ts <= ts < limits.max_ts:
@@ -257,7 +257,7 @@ def _columnar(
     else:
         # polars gives up a whole batch for one record that is no JSON: take those out and try again
         is_object = np.fromiter(map(_is_object, values), np.bool_, len(values))
-        if is_object.all():
+        if is_object.all() or not is_object.any():
             frames, rest = [], rows
         else:
             objects = np.flatnonzero(is_object).tolist()
