@@ -13,7 +13,7 @@ import polars as pl
 
 from detector.evaluation import bootstrap
 from detector.evaluation.caught import Caught, caught_table, insiders_caught
-from detector.evaluation.evidence import DAY, CitationFigures, day_counts, evidence_figures, user_sums
+from detector.evaluation.evidence import DAY, EvidenceFigures, day_counts, evidence_figures, user_sums
 from detector.evaluation.metrics import (
     ALERT_BUDGETS,
     FALSE_POSITIVE_RATES,
@@ -143,8 +143,7 @@ def figures(judged: Judged, key: AnswerKey, seed: int = 0, replicates: int = boo
         "balanced": _balanced(truth, labels, seed),
         "ece": calibration.error,
         "reliability": asdict(calibration),
-        "evidence": _citations(evidence.right_alerts)
-        | {"end_to_end": _citations(evidence.end_to_end), "label_and_complete": evidence.label_and_complete},
+        "evidence": citations(evidence),
         "intervals": intervals([judged], key, seed, replicates) if replicates else {},
     }
 
@@ -160,8 +159,9 @@ def insider_figures(caught: Caught) -> Figures:
     }
 
 
-def _citations(found: CitationFigures) -> Figures:
-    return asdict(found)
+def citations(found: EvidenceFigures) -> Figures:
+    """Evidence as JSON shows it: over right alerts under plain names, the other reading below `end_to_end`."""
+    return asdict(found.right_alerts) | {"end_to_end": asdict(found.end_to_end), "label_and_complete": found.label_and_complete}
 
 
 def _balanced(truth: Bools, labels: "np.ndarray[Any, np.dtype[np.str_]]", seed: int) -> Figures:

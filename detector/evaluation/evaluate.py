@@ -1,0 +1,391 @@
+"""A detector held against a directory it has not seen: folds, seeds, baselines, deletion. Knows the `Backend` seam, no backend.
+
+Everything is in memory or in temporary files; windows come from the same code that the windowing worker runs.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from detector.backend import Backend
+from detector.evaluation import bootstrap
+from detector.evaluation.baselines import FeatureTable, boosted_trees, isolation_forest, z_scores
+from detector.evaluation.deletion import DRAWS, deletion
+from detector.evaluation.evidence import DAY, EVENT, evidence_figures, survival
+from detector.evaluation.figures import (
+    CITED_SCHEMA,
+    JUDGED_SCHEMA,
+    Figures,
+    Judged,
+    citations,
+    figures,
+    intervals,
+    mean_of,
+    ranking_figures,
+    truth_of,
+)
+from detector.evaluation.metrics import Bools, Floats, Ints, average_precision, curve, summary
+from detector.evaluation.rules import rules_score
+from detector.evaluation.second_look import Cited, second_look
+from detector.evaluation.shelf import Shelf
+from detector.evaluation.splits import cut_day, folds_of
+from detector.evaluation.truth import AnswerKey, day_calendar, read_answers
+from detector.verdict import Verdict
+from stream.cert import ReadCount
+from windowing.calendar import DAY_MS, Calendar, WindowSpec
+from windowing.describe import DescribeSettings
+from windowing.directory import Directory
+from windowing.features import names_of
+from windowing.offline import windows_of
+from windowing.record import Window
+
+MOST_DELETED = 400
+"""Right alerts that the deletion test looks at; a draw of them when there are more."""
+_BATCH = 512
+_NEEDS_A_MODEL = "one-pass language model without triage"
+
+
+class Fit(Protocol):
+    """How a model is made for a track: from windows, and the key's events of each malicious one by window id."""
+
+    def __call__(self, windows: Iterable[Window], malicious: "Truth", track: str, seed: int) -> Backend:
+        """Train on these windows alone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What training may know: the key's events by (user, local day)."""
+
+    events: dict[tuple[str, int], Cited]
+    calendar: Calendar
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be evaluated.
+
+    Args:
+        tracks: `all`, `shortcut-free`; the first is the headline.
+        folds: into how many the users are dealt.
+        seeds: one deal and one model for each.
+        zone: of the organisation's days.
+        replicates: of the bootstrap.
+        describe: how much a window shows.
+    """
+
+    tracks: tuple[str, ...] = ("all", "shortcut-free")
+    folds: int = 5
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    zone: str = "UTC"
+    replicates: int = bootstrap.REPLICATES
+    describe: DescribeSettings = field(default_factory=DescribeSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Whom to tell how far it is: of reading, and of work (what, done, in all)."""
+
+    reading: Callable[[ReadCount], None] = lambda _count: None
+    working: Callable[[str, int, int], None] = lambda _what, _done, _total: None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackResult:
+    """One track: its figures (means over the seeds), and the first seed's judged days for drawing."""
+
+    figures: Figures
+    judged: Judged
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that `evaluate` found."""
+
+    summary: Figures
+    tracks: dict[str, TrackResult]
+    key: AnswerKey
+
+    def as_dict(self) -> Figures:
+        """The figures, before NaN is made null."""
+        return self.summary | {"tracks": {name.replace("-", "_"): result.figures for name, result in self.tracks.items()}}
+
+
+def evaluate(
+    directory: Path, plan: Plan, fit: Fit | None, backends: dict[str, Backend] | None = None, steps: Steps | None = None
+) -> Evaluation:
+    """Evaluate on a CERT directory with answers.
+
+    Args:
+        directory: read twice from beginning to end.
+        plan: what to do.
+        fit: trains a fold's model; not needed when `backends` are given.
+        backends: by track, used as they are for all users, once.
+        steps: told of progress.
+
+    Raises:
+        ConfigurationError: no answers, too few users, or files that cannot be used.
+    """
+    exam = _Exam(directory, plan, fit, backends or {}, steps or Steps())
+    tracks = {track: exam.track(track) for track in plan.tracks}
+    return Evaluation(exam.summary(tracks), tracks, exam.key)
+
+
+class _Exam:
+    """One directory's windows and truth, and the work on them."""
+
+    def __init__(self, directory: Path, plan: Plan, fit: Fit | None, backends: dict[str, Backend], steps: Steps) -> None:
+        self.directory, self.plan, self.fit, self.backends, self.steps = directory, plan, fit, backends, steps
+        self.key = read_answers(directory, plan.zone)
+        self.calendar = day_calendar(plan.zone)
+        self.people = Directory.read(directory, plan.zone) if (directory / "LDAP").is_dir() else None
+        began = perf_counter()
+        self.shelf = self._filled()
+        self.building_s = perf_counter() - began
+        self.judging_s, self.judged_windows = 0.0, 0
+        self.table, self.rows = self.shelf.table()
+        self.users = np.array(self.shelf.users)[self.rows]
+        self.days = np.array(self.shelf.days, np.int64)[self.rows]
+        ends = {int(day): self.calendar.edge(int(day) + 1) for day in np.unique(self.days)}
+        self.frame = pl.DataFrame({"user": self.users, "day": self.days}).with_columns(
+            pl.col("day").replace_strict(ends, return_dtype=pl.Int64()).alias("end_ms")
+        )
+        self.truth = truth_of(self.frame, self.key)
+        self.training = Truth(_by_day(self.key), self.calendar)
+
+    def _filled(self) -> Shelf:
+        watched = set(self.key.events.select("user", "kind", "id").iter_rows())
+        shelf = Shelf()
+        spec = WindowSpec(size_ms=DAY_MS, hop_ms=DAY_MS)
+        made = windows_of(
+            self.directory, spec, self.plan.zone, people=self.people, settings=self.plan.describe, progress=self.steps.reading
+        )
+        for batch in made:
+            shelf.put(batch, lambda *event: event in watched)
+        return shelf
+
+    def track(self, track: str) -> TrackResult:
+        """Everything about one track."""
+        several, extra = [], []
+        fold_of: dict[int, Ints] = {}
+        first: list[Backend] = []
+        seeds = self.plan.seeds if track not in self.backends else self.plan.seeds[:1]
+        for place, seed in enumerate(seeds):
+            fold_of[seed] = self._folds(seed)
+            self.steps.working(f"{track}: folds", place, len(seeds))
+            makers = [self._backend(track, fold_of[seed], fold, seed) for fold in range(self._n_folds(track))]
+            judged, seen = self._judge(makers, fold_of[seed])
+            several.append(judged)
+            extra.append(seen)
+            first = first or makers
+        found = mean_of([figures(judged, self.key, seed, replicates=0) for judged, seed in zip(several, seeds, strict=True)])
+        found["evidence"] |= {name: sum(each[name] for each in extra) for name in ("cited_in_all", "invalid")}
+        found["evidence"]["survival"] = survival(self.shelf.kept_events(), self.key.events)
+        found["spread"] = {"pr_auc": summary([float(self._pr_auc(judged)) for judged in several])[1], "seeds": len(seeds)}
+        if self.plan.replicates:
+            found["intervals"] = intervals(several, self.key, self.plan.seeds[0], self.plan.replicates)
+        self.steps.working(f"{track}: second look", 0, 1)
+        found |= self._second_look(several[0], first, fold_of[seeds[0]])
+        if track not in self.backends:
+            found["chronological"] = self._chronological(track, fold_of[seeds[0]], seeds[0])
+        found["baselines"] = self._baselines(track, several)
+        return TrackResult(found, several[0])
+
+    def _n_folds(self, track: str) -> int:
+        return 1 if track in self.backends else self.plan.folds
+
+    def _folds(self, seed: int) -> Ints:
+        dealt = folds_of(self.shelf.users, self.key, self.plan.folds, seed)
+        return np.array([dealt[user] for user in self.users], np.int64)
+
+    def _backend(self, track: str, fold: Ints, tested: int, seed: int) -> Backend:
+        if track in self.backends:
+            return self.backends[track]
+        if self.fit is None:
+            raise ValueError("neither a model nor a way to fit one")
+        self.steps.working(f"{track}: training, seed {seed}", tested, self.plan.folds)
+        return self.fit(self.shelf.windows(self.rows[fold != tested].tolist()), self.training, track, seed)
+
+    def _judge(self, makers: Sequence[Backend], fold: Ints) -> tuple[Judged, dict[str, int]]:
+        """Verdicts of every user/day by the model of its fold, and how many citations were not in their windows."""
+        rows: list[tuple[Any, ...]] = [()] * len(fold)
+        cited: list[tuple[str, int, str, str]] = []
+        in_all = invalid = 0
+        for number, backend in enumerate(makers):
+            places = np.flatnonzero(fold == number) if len(makers) > 1 else np.arange(len(fold))
+            for window, verdict, place in self._verdicts(backend, places):
+                user, day = str(self.users[place]), int(self.days[place])
+                held = {(str(event["kind"]), str(event["id"])) for event in window.events}
+                said = {(str(ref.kind), ref.id) for ref in verdict.cited}
+                in_all, invalid = in_all + len(said), invalid + len(said - held)
+                if verdict.alert:
+                    cited += [(user, day, kind, event_id) for kind, event_id in sorted(said)]
+                end_ms = self.calendar.edge(day + 1)
+                rows[place] = (user, day, end_ms, verdict.score, verdict.triage_score, verdict.label, verdict.alert, verdict.learning)
+        days = pl.DataFrame(rows, schema=JUDGED_SCHEMA, orient="row")
+        return Judged.of(days, pl.DataFrame(cited, schema=CITED_SCHEMA, orient="row")), {"cited_in_all": in_all, "invalid": invalid}
+
+    def _verdicts(self, backend: Backend, places: Ints) -> Iterator[tuple[Window, Verdict, int]]:
+        for first in range(0, len(places), _BATCH):
+            some = places[first : first + _BATCH].tolist()
+            began = perf_counter()
+            windows = list(self.shelf.windows(self.rows[some].tolist()))
+            verdicts = backend.judge(windows)
+            self.judging_s, self.judged_windows = self.judging_s + perf_counter() - began, self.judged_windows + len(some)
+            yield from zip(windows, verdicts, some, strict=True)
+
+    def _pr_auc(self, judged: Judged) -> float:
+        return average_precision(curve(self.truth, judged.days["score"].to_numpy()))
+
+    def _second_look(self, judged: Judged, makers: Sequence[Backend], fold: Ints) -> Figures:
+        """The deletion test over right alerts, and the rule that cites everything on the same alerts."""
+        alerts = judged.days.filter("alert")
+        right = alerts.join(self.key.days().select(DAY), on=DAY, how="semi").select(*DAY, "score")
+        chosen = right.sample(MOST_DELETED, seed=self.plan.seeds[0]) if right.height > MOST_DELETED else right
+        events = _cited_by_day(alerts, judged.cited)
+        deleting: dict[int, frozenset[str]] = {
+            int(day): frozenset(part["user"]) for (day,), part in chosen.partition_by("day", as_dict=True).items()
+        }
+        of_user = {str(user): int(number) for user, number in zip(self.users, fold, strict=True)}
+        left: dict[tuple[str, int, int], Verdict | None] = {}
+        rules = [pl.DataFrame(schema=CITED_SCHEMA)]
+        looks = second_look(self.directory, self.calendar, self.people, self.plan.describe, events, deleting, self.plan.seeds[0])
+        for look in looks:
+            rules.append(look.rule)
+            for user, draw, window in look.without:
+                backend = makers[of_user[user]] if len(makers) > 1 else makers[0]
+                left[user, look.day, draw] = backend.judge([window])[0] if window is not None else None
+        rule = evidence_figures(judged.days, pl.concat(rules).unique(EVENT), self.key.events)
+        return {"deletion": _deletion(chosen, left), "evidence_of_rule": citations(rule)}
+
+    def _chronological(self, track: str, fold: Ints, seed: int) -> Figures:
+        """Other users' past only: train on days before the cut, test on days from it on."""
+        cut = cut_day(self.key.days())
+        later = self.days >= cut
+        score = np.full(len(fold), np.nan)
+        for tested in range(self.plan.folds):
+            before = (fold != tested) & ~later
+            if not self.truth[before].any() or self.fit is None:
+                return {
+                    "cut": str(date(1970, 1, 1) + timedelta(days=cut)),
+                    "pr_auc": float("nan"),
+                    "positive_days": int(self.truth[later].sum()),
+                }
+            self.steps.working(f"{track}: chronological", tested, self.plan.folds)
+            backend = self.fit(self.shelf.windows(self.rows[before].tolist()), self.training, track, seed)
+            for _, verdict, place in self._verdicts(backend, np.flatnonzero((fold == tested) & later)):
+                score[place] = verdict.score
+        ranking = curve(self.truth[later], score[later])
+        return {
+            "cut": str(date(1970, 1, 1) + timedelta(days=cut)),
+            "pr_auc": average_precision(ranking),
+            "user_days": int(later.sum()),
+            "positive_days": ranking.positives,
+        }
+
+    def _baselines(self, track: str, several: Sequence[Judged]) -> list[Figures]:
+        """What simpler rankings reach on the same user/days; the detector's own line comes first."""
+        seeds = self.plan.seeds
+        table = self.table.only(names_of(track))
+        folds = {seed: self._folds(seed) for seed in seeds}
+        ways: dict[str, list[Floats]] = {
+            "daywatch": [judged.days["score"].to_numpy() for judged in several],
+            "triage alone": [judged.days["triage_score"].to_numpy() for judged in several],
+            "rules": [rules_score(self.table)],
+            "per-user z-scores": [z_scores(table)],
+        }
+        for name, way in (("isolation forest", self._forest), ("gradient-boosted trees on the features", self._trees)):
+            ways[name] = []
+            for place, seed in enumerate(seeds):
+                self.steps.working(f"{track}: {name}", place, len(seeds))
+                ways[name].append(way(table, folds[seed], seed))
+        lines = [self._line(name, scores) for name, scores in ways.items()]
+        return [*lines, {"name": _NEEDS_A_MODEL, "pr_auc": float("nan"), "note": "needs a language model"}]
+
+    def _line(self, name: str, scores: Sequence[Floats]) -> Figures:
+        each = [ranking_figures(self.truth, score, self.frame, self.key) for score in scores]
+        found: Figures = {"name": name} | mean_of(each) | {"pr_auc_sd": summary([line["pr_auc"] for line in each])[1], "seeds": len(scores)}
+        if self.plan.replicates:
+            drawn = bootstrap.draw_users(int(self.table.user.max(initial=-1)) + 1, self.plan.replicates, self.plan.seeds[0])
+            replicates = [bootstrap.ranking_replicates(self.truth, score, self.table.user, drawn).average_precision for score in scores]
+            spread = bootstrap.interval(np.mean(replicates, axis=0))
+            found["pr_auc_interval"] = [spread.low, spread.high]
+        return found
+
+    def _forest(self, table: FeatureTable, fold: Ints, seed: int) -> Floats:
+        return _by_fold(fold, lambda train, test: isolation_forest(table.values[train], table.values[test], seed))
+
+    def _trees(self, table: FeatureTable, fold: Ints, seed: int) -> Floats:
+        return _by_fold(fold, lambda train, test: boosted_trees(table.values[train], self.truth[train], table.values[test], seed))
+
+    def summary(self, tracks: dict[str, TrackResult]) -> Figures:
+        """The figures of the headline track under plain names, and those that are asked for by track."""
+        headline = next(iter(tracks.values())).figures
+        by_track = {name.replace("-", "_"): result.figures for name, result in tracks.items()}
+        plain = ("users", "user_days", "positive_days", "key_events", "accuracy", "macro_f1", "malicious_recall", "balanced", "ece")
+        return {
+            "schema": "daywatch.evaluation/1",
+            "zone": self.plan.zone,
+            "folds": self.plan.folds,
+            "seeds": list(self.plan.seeds),
+            "windows": len(self.shelf),
+            "windows_per_s": self.judged_windows / self.judging_s if self.judging_s else float("nan"),
+            "windows_built_per_s": len(self.shelf) / self.building_s if self.building_s else float("nan"),
+            **{name: headline[name] for name in plain},
+            "pr_auc": {name: found["pr_auc"] for name, found in by_track.items()},
+            "recall_at_fpr": {
+                name: {rate: point["recall"] for rate, point in found["recall_at_fpr"].items()} for name, found in by_track.items()
+            },
+            "evidence": {name: headline["evidence"][name] for name in ("precision", "recall", "f1", "invalid", "survival")},
+            "insiders": headline["insiders"],
+        }
+
+
+def _by_fold(fold: Ints, way: Callable[[Bools, Bools], Floats]) -> Floats:
+    score = np.zeros(len(fold))
+    for tested in np.unique(fold):
+        score[fold == tested] = way(fold != tested, fold == tested)
+    return score
+
+
+def _by_day(key: AnswerKey) -> dict[tuple[str, int], Cited]:
+    found: dict[tuple[str, int], set[tuple[str, str]]] = {}
+    for user, day, kind, event_id in key.events.select(EVENT).iter_rows():
+        found.setdefault((user, day), set()).add((kind, event_id))
+    return {at: frozenset(events) for at, events in found.items()}
+
+
+def _cited_by_day(alerts: pl.DataFrame, cited: pl.DataFrame) -> dict[int, dict[str, Cited]]:
+    said: dict[tuple[str, int], set[tuple[str, str]]] = {(user, day): set() for user, day in alerts.select(DAY).iter_rows()}
+    for user, day, kind, event_id in cited.select(EVENT).iter_rows():
+        said[user, day].add((kind, event_id))
+    found: dict[int, dict[str, Cited]] = {}
+    for (user, day), events in said.items():
+        found.setdefault(day, {})[user] = frozenset(events)
+    return found
+
+
+def _deletion(chosen: pl.DataFrame, left: dict[tuple[str, int, int], Verdict | None]) -> Figures:
+    """A window that has no event left scores 0 and does not alert."""
+    at = list(chosen.select(DAY).iter_rows())
+
+    def column(draw: int, read: Callable[[Verdict], float]) -> Floats:
+        verdicts = [left[user, day, draw] for user, day in at]
+        return np.array([read(verdict) if verdict is not None else 0.0 for verdict in verdicts], np.float64)
+
+    draws = range(DRAWS)
+    return asdict(
+        deletion(
+            chosen["score"].to_numpy(),
+            column(-1, lambda verdict: verdict.score),
+            np.stack([column(draw, lambda verdict: verdict.score) for draw in draws]),
+            column(-1, lambda verdict: float(verdict.alert)),
+            np.stack([column(draw, lambda verdict: float(verdict.alert)) for draw in draws]),
+        )
+    )
