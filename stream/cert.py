@@ -219,12 +219,12 @@ def _titles(block: bytes, kind: Kind, path: Path) -> tuple[tuple[str, ...], byte
 
 
 def _parse(block: bytes, columns: Sequence[str], path: Path) -> pl.DataFrame:
-    """Every column as text; empty fields are empty strings, fields that a row lacks are null."""
+    """Every column as text; empty fields, and those that a row lacks, are empty strings."""
     for encoding in ("utf8", "utf8-lossy"):
         try:
             return pl.read_csv(
                 block, has_header=False, schema=dict.fromkeys(columns, pl.String()), empty_string_is_null=False, encoding=encoding,
-                extra_columns="ignore", truncate_ragged_lines=True, raise_if_empty=False,
+                extra_columns="ignore", missing_columns="insert", truncate_ragged_lines=True, raise_if_empty=False,
             )  # fmt: skip
         except pl.exceptions.PolarsError as error:
             if encoding == "utf8-lossy":

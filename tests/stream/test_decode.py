@@ -39,7 +39,9 @@ def reason(value: bytes, key: bytes | None = b"ana", kind: Kind = Kind.HTTP, lim
     return rejected.reason
 
 
-def strictly(kind: Kind, values: list[bytes], keys: list[bytes | None], zone: str = "UTC") -> tuple[list[tuple[Any, ...]], list[tuple[int, str]]]:
+def strictly(
+    kind: Kind, values: list[bytes], keys: list[bytes | None], zone: str = "UTC"
+) -> tuple[list[tuple[Any, ...]], list[tuple[int, str]]]:
     accepted, rejected = [], []
     for row, (value, key) in enumerate(zip(values, keys, strict=True)):
         try:
@@ -198,7 +200,7 @@ def test_the_ends_of_possible_time_are_half_open() -> None:
 
 
 def test_every_row_is_named_once_and_in_order() -> None:
-    values = [with_fields(), b"junk", with_fields(url="a\\b\"c"), b"{}", with_fields(x=1), with_fields(ts="2010-01-04T08:12:33.1Z")]
+    values = [with_fields(), b"junk", with_fields(url='a\\b"c'), b"{}", with_fields(x=1), with_fields(ts="2010-01-04T08:12:33.1Z")]
     decoded = decode(Kind.HTTP, values, [b"ana"] * 6, "UTC", LIMITS)
     assert decoded.frame["row"].to_list() == [0, 2, 4, 5]
     assert [rejected.row for rejected in decoded.rejected] == [1, 3]
@@ -219,7 +221,7 @@ def test_batches_longer_than_a_slice_keep_their_rows() -> None:
 def test_ordinary_records_are_read_as_columns_without_the_strict_reading(
     kind: Kind, separators: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fields = {name: "C:\\Temp\\a \"b\", ü" if dtype == pl.String() else 1204 for name, dtype in FIELDS[kind].items()}
+    fields = {name: 'C:\\Temp\\a "b", ü' if dtype == pl.String() else 1204 for name, dtype in FIELDS[kind].items()}
     record = {"id": "{E1}", "kind": kind.value, "ts": "2010-01-04T08:12:33Z", "user": "ana", "pc": "PC-1", **fields, "extra": "x"}
     value = json.dumps(record, separators=separators, ensure_ascii=False).encode()
     monkeypatch.setattr(module, "decode_strictly", None)
@@ -230,7 +232,7 @@ def test_ordinary_records_are_read_as_columns_without_the_strict_reading(
 def test_what_was_encoded_is_decoded_again() -> None:
     frame = pl.DataFrame(
         {
-            "user": ["ana", "böb", "c\"d\\"], "ts": [TS, TS + 1, TS + 2], "id": ["1", "2", "3"], "pc": ["p", "", "q"],
+            "user": ["ana", "böb", 'c"d\\'], "ts": [TS, TS + 1, TS + 2], "id": ["1", "2", "3"], "pc": ["p", "", "q"],
             "to": ["x", "", "y;z"], "cc": [None, "", "c"], "bcc": ["", "", ""], "from": ["f", "f", "f"], "size": [0, 5, 2**53],
             "attachments": [None, 0, 3], "content": ["a\tb\n", "\x00", "😀 \u2028"],
         },
@@ -282,7 +284,9 @@ def records(draw: st.DrawFn, kind: Kind) -> bytes:
     value = ("{" + comma.join(pairs) + "}").encode("utf-8", "surrogatepass")
     if draw(st.integers(0, 4)) == 0:
         at = draw(st.integers(0, len(value)))
-        patch = draw(st.sampled_from([b"", b'"', b"\\", b",", b"}", b"{", b"\n", b"\xff", b" ", b"0", b"\x00", b"e5", b"\\ud800", b"\\u0022"]))
+        patch = draw(
+            st.sampled_from([b"", b'"', b"\\", b",", b"}", b"{", b"\n", b"\xff", b" ", b"0", b"\x00", b"e5", b"\\ud800", b"\\u0022"])
+        )
         value = value[:at] + patch + value[at + draw(st.integers(0, 1)) :]
     return value
 
