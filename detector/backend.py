@@ -1,9 +1,11 @@
 """The seam behind which windows are judged: gradient-boosted trees, a language model, or a fixed answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from detector.verdict import Verdict
+from detector.verdict import EventRef, Label, Verdict, checked
+from stream.kinds import Kind
 from windowing.record import Window
 
 
@@ -20,3 +22,62 @@ class Backend(Protocol):
             TransientError: worth another try.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class FixedAnswer:
+    """What a fixed backend says of a window."""
+
+    label: Label = "normal"
+    score: float = 0.0
+    cited: tuple[EventRef, ...] = ()
+    reason: str = "fixed answer"
+    alert: bool = False
+
+
+class FixedBackend:
+    """Gives the answers it was made with: the in-memory twin, for tests and examples. Its citations are checked as any other's.
+
+    >>> FixedBackend({"w1": FixedAnswer("malicious", 0.9)}).name
+    'fixed'
+    """
+
+    name = "fixed"
+
+    def __init__(self, answers: "dict[str, FixedAnswer] | Callable[[Window], FixedAnswer]", track: str = "all") -> None:
+        """Answers by window id (normal where there is none), or a function of the window."""
+        self._answer = answers if callable(answers) else lambda window: answers.get(window.id, FixedAnswer())
+        self._track = track
+
+    def judge(self, windows: Sequence[Window]) -> list[Verdict]:
+        """One verdict for each window, in order.
+
+        Raises:
+            UnknownEvidence: an answer cites an event that is not in its window.
+        """
+        return [checked(self._verdict(window, self._answer(window)), window) for window in windows]
+
+    def _verdict(self, window: Window, answer: FixedAnswer) -> Verdict:
+        return Verdict(
+            window_id=window.id,
+            user=window.user,
+            start=window.start,
+            end=window.end,
+            label=answer.label,
+            score=answer.score,
+            triage_score=answer.score,
+            cited=answer.cited,
+            reason=answer.reason,
+            traits=(),
+            techniques=(),
+            alert=answer.alert,
+            learning=window.learning,
+            track=self._track,
+            by=self.name,
+            provenance={"model": "fixed", "window_digest": window.digest},
+        )
+
+
+def everything_shown(window: Window) -> tuple[EventRef, ...]:
+    """References to all events that a window shows, in its order."""
+    return tuple(EventRef(Kind(event["kind"]), event["id"]) for event in window.events)

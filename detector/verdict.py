@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
+from stream.errors import PoisonError
 from stream.kinds import Kind
+from windowing.record import Window
 
 Label: TypeAlias = Literal["normal", "suspicious", "malicious"]
 
@@ -37,3 +39,24 @@ class Verdict:
     track: str
     by: str
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+class UnknownEvidence(PoisonError):
+    """A verdict cites an event that is not in the window it judges."""
+
+    code: ClassVar[str] = "unknown_evidence"
+
+
+def checked(verdict: Verdict, window: Window) -> Verdict:
+    """The same verdict, after looking every cited event up in its window.
+
+    Raises:
+        UnknownEvidence: one is not there, or the verdict is about another window.
+    """
+    if verdict.window_id != window.id:
+        raise UnknownEvidence(f"a verdict on window {verdict.window_id[:32]} came back for window {window.id[:32]}")
+    held = {(event["kind"], event["id"]) for event in window.events}
+    for ref in verdict.cited:
+        if (ref.kind.value, ref.id) not in held:
+            raise UnknownEvidence(f"{ref.kind.value} event {ref.id[:64]} is not in window {window.id[:32]}")
+    return verdict
