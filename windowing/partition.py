@@ -159,6 +159,11 @@ class Partition:
         return min(clock.at_ms for clock in self.clocks.values())
 
     @property
+    def oldest_ms(self) -> Millis:
+        """Start of the oldest pane that is still held; LONG_AGO when none is."""
+        return self.rules.calendar.edge(min(self.panes)) if self.panes else LONG_AGO
+
+    @property
     def open_windows(self) -> int:
         """Windows (number and user) that hold events and have not been closed."""
         span = self.rules.calendar.spec.span

@@ -109,7 +109,6 @@ class _Owned:
     paused: set[Kind] = field(default_factory=set)
     polled_ms: Millis = 0
     """Time in which polls were answered."""
-    began_ms: Millis = LONG_AGO
     calm: tuple[Millis, Millis] | None = None
     """Newest clock, and `polled_ms`, when the silence of all five topics began."""
     marked_at_ms: Millis = LONG_AGO
@@ -487,11 +486,9 @@ class WindowWorker:
         """Let topics that have run ahead in event time wait for the slowest, so that memory stays bounded."""
         for owned in self._owned.values():
             clocks = {kind: clock.at_ms for kind, clock in owned.partition.clocks.items()}
-            if owned.began_ms == LONG_AGO:
-                owned.began_ms = min((at for at in clocks.values() if at != LONG_AGO), default=LONG_AGO)
             running = [kind for kind in KINDS if not (self._settings.until_done and self._finished(owned, kind))]
-            # a topic that has shown nothing yet counts as standing where the first of them began
-            slowest = max(min((clocks[kind] for kind in running), default=LONG_AGO), owned.began_ms)
+            # a topic that has shown nothing yet counts as standing where the oldest event is that waits for it
+            slowest = max(min((clocks[kind] for kind in running), default=LONG_AGO), owned.partition.oldest_ms)
             allowed = self._settings.max_ahead_ms
             ahead = {
                 kind for kind in running
