@@ -23,7 +23,8 @@ def synth(
     from stream.synth import Progress, write_organisation
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("days, {task.fields[events]:,} events"), TimeRemainingColumn())
+    count = TextColumn("days, {task.fields[events]:,} events")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), count, TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("synth", total=days, events=0)
 

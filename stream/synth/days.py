@@ -6,7 +6,7 @@ What falls past midnight waits for the next day, so every chunk is later than th
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -117,7 +117,7 @@ def _existing(world: World, t: Ints) -> Ints:
         return t
     moved = t.copy()
     for day in range(int(t.min()) // DAY_S, int(t.max()) // DAY_S + 1):
-        gap = _gap(world.attendance.first_day + timedelta(days=day), world.zone)
+        gap = skipped_stretch(world.attendance.first_day + timedelta(days=day), world.zone)
         if gap is not None:
             low, width = gap
             inside = (moved >= day * DAY_S + low) & (moved < day * DAY_S + low + width)
@@ -125,9 +125,9 @@ def _existing(world: World, t: Ints) -> Ints:
     return moved
 
 
-def _gap(day: date, zone: ZoneInfo) -> tuple[int, int] | None:
+def skipped_stretch(day: date, zone: ZoneInfo) -> tuple[int, int] | None:
     """The stretch of this day's wall time that does not exist, as (first second, length), or None."""
-    midnight = datetime(day.year, day.month, day.day)
+    midnight = datetime.combine(day, time())
     before = midnight.replace(tzinfo=zone).utcoffset()
     after = (midnight + timedelta(days=1)).replace(tzinfo=zone).utcoffset()
     if before is None or after is None or after <= before:
@@ -140,10 +140,10 @@ def _gap(day: date, zone: ZoneInfo) -> tuple[int, int] | None:
             low = middle
         else:
             high = middle
-    return high if _skipped(midnight, high, zone) else high - width, width
+    return high if _is_skipped(midnight, high, zone) else high - width, width
 
 
-def _skipped(midnight: datetime, second: int, zone: ZoneInfo) -> bool:
+def _is_skipped(midnight: datetime, second: int, zone: ZoneInfo) -> bool:
     """Whether this wall time is left out: going to UTC and back gives another."""
     wall = (midnight + timedelta(seconds=second)).replace(tzinfo=zone)
     return wall.astimezone(ZoneInfo("UTC")).astimezone(zone).replace(tzinfo=None) != wall.replace(tzinfo=None)

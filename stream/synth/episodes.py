@@ -71,7 +71,8 @@ def _night_drive(scene: Scene, e: Episode) -> None:
     if e.amount >= 0:
         t = scene.drive(e.user, pc, t, e.amount, e.insider)
     if e.extra:
-        t = scene.browse(e.user, pc, t - scene.between(0, 60), e.extra, scene.usual_sites(e.user, "leak", 1), e.insider, 0.5, scene.org.topic[e.user])
+        site, about = scene.usual_sites(e.user, "leak", 1), scene.org.topic[e.user]
+        t = scene.browse(e.user, pc, t - scene.between(0, 60), e.extra, site, e.insider, 0.5, about)
     elif e.insider == NOBODY:
         t = scene.browse(e.user, pc, t, scene.between(0, 8), SITES_OF[scene.org.topic[e.user]], NOBODY)
     if not stays:
@@ -124,15 +125,15 @@ def _tool(scene: Scene, e: Episode) -> None:
 
 
 def _pose(scene: Scene, e: Episode) -> None:
-    """Log on as the supervisor (`other`) on the supervisor's machine and send `amount` alarming mails to everyone."""
-    target = scene.own_pc(e.other)
+    """Log on as the supervisor (`other`), there or at one's own desk, and send `amount` alarming mails, to everyone if `extra`."""
+    pc = scene.own_pc(e.user if scene.chance(0.5) else e.other)
     begin = scene.during_work(e.other, 1800)
     t = begin + scene.between(60, 600)
     for number in range(e.amount):
-        everyone = scene.everyone() if e.extra else scene.house_list(number)
-        scene.mail(e.other, target, t, [everyone], 0, "panic", e.insider)
+        to = scene.everyone() if e.extra else scene.house_list(number)
+        scene.mail(e.other, pc, t, [to], 0, "panic", e.insider)
         t += scene.between(20, 240)
-    scene.session(e.other, target, begin, t + scene.between(20, 300), e.insider)
+    scene.session(e.other, pc, begin, t + scene.between(20, 300), e.insider)
 
 
 def _announce(scene: Scene, e: Episode) -> None:
@@ -142,7 +143,7 @@ def _announce(scene: Scene, e: Episode) -> None:
     t = begin + scene.between(60, 600)
     for number in range(e.amount):
         to = scene.house_list(number + e.user) if e.extra else scene.team_list(e.user)
-        if e.extra and scene.chance(0.15):
+        if e.extra and scene.chance(0.06):
             to = scene.everyone()
         scene.mail(e.user, pc, t, [to], scene.between(0, 1), "office", NOBODY)
         t += scene.between(20, 400)
@@ -166,7 +167,8 @@ def _prowl(scene: Scene, e: Episode) -> None:
         found += files
         for _ in range(max(1, files // 4)):
             # from the machine where the files are, while the session lasts
-            scene.mail(e.user, pc, begin + span + scene.between(5, 55), [scene.home(e.user)], min(files, scene.between(1, 4)), scene.org.topic[e.user], e.insider)
+            at, attachments = begin + span + scene.between(5, 55), min(files, scene.between(1, 4))
+            scene.mail(e.user, pc, at, [scene.home(e.user)], attachments, scene.org.topic[e.user], e.insider)
 
 
 def _mail_home(scene: Scene, e: Episode) -> None:

@@ -76,7 +76,8 @@ def _crunches(o: Occasions) -> None:
                     for late in o.following(user, day, o.between(1, 4)):
                         o.attendance.stay_until(user, late, o.between(int(19.5 * 3600), int(23.3 * 3600)))
                         if o.often(0.45):
-                            o.add(late, user, Act.NIGHT_DRIVE, o.heavy(3, 0.8, 25), o.between(1, 3) if o.often(0.12) else 0, night=o.often(0.5))
+                            pages = o.between(1, 3) if o.often(0.12) else 0
+                            o.add(late, user, Act.NIGHT_DRIVE, o.heavy(3, 0.8, 25), pages, night=o.often(0.5))
 
 
 def _backups(o: Occasions) -> None:

@@ -111,7 +111,8 @@ def _visits(rng: np.random.Generator, org: Organisation, shift: Shift) -> tuple[
     by_day = rng.poisson(org.visits[shift.who] * shift.busy)
     by_night = rng.poisson(3 * org.night_visits[shift.who]) * (rng.random(len(shift.who)) < 0.4)
     found = []
-    for counts, low, high in ((by_day, shift.arrive, shift.depart), (by_night, shift.depart, np.maximum(shift.depart, 18 * 3600) + 3 * 3600)):
+    late = np.maximum(shift.depart, 18 * 3600) + 3 * 3600
+    for counts, low, high in ((by_day, shift.arrive, shift.depart), (by_night, shift.depart, late)):
         who = np.repeat(shift.who, counts)
         begin = _within(rng, np.repeat(low, counts), np.repeat(high, counts))
         found.append(Sessions(who, begin, begin + rng.integers(120, 1500, len(who)), rng.integers(0, org.n_pcs, len(who))))
@@ -125,7 +126,8 @@ def _logons(rng: np.random.Generator, org: Organisation, shift: Shift, others: l
     lunch &= (shift.arrive < 11 * 3600) & (shift.depart > 14 * 3600)
     out = rng.integers(int(11.7 * 3600), int(12.6 * 3600), int(lunch.sum()))
     back = out + rng.integers(900, 4200, len(out))
-    parts = [_rows(Kind.LOGON, shift, t=t, user=shift.who[lunch], pc=org.pc[shift.who[lunch]], activity=a) for t, a in ((out, 1), (back, 0))]
+    away = shift.who[lunch]
+    parts = [_rows(Kind.LOGON, shift, t=t, user=away, pc=org.pc[away], activity=activity) for t, activity in ((out, 1), (back, 0))]
     for part, missing in ((own, 0.05), *((session, 0.07) for session in others)):
         if len(part.who):
             logon = rng.random(len(part.who)) > 0.006
@@ -145,12 +147,11 @@ def _pages(rng: np.random.Generator, org: Organisation, shift: Shift, nights: Se
     evening = rng.poisson(4.0, len(nights.who))
     at = np.concatenate([np.repeat(np.arange(len(shift.who)), usual), *(np.repeat(np.arange(len(shift.who)), c) for c in special.T)])
     who = np.concatenate([shift.who[at], np.repeat(nights.who, evening)])
-    begin = np.concatenate([_within(rng, shift.arrive[at], shift.depart[at]), np.repeat(nights.begin, evening) + rng.integers(60, 900, evening.sum())])
-    n_usual = int(usual.sum())
-    site = np.concatenate(
-        [_ordinary_sites(rng, org, who[:n_usual]), *(_special_sites(rng, shift, c, t) for c, t in zip(special.T, SENSITIVE, strict=True))]
-        + [_ordinary_sites(rng, org, np.repeat(nights.who, evening))]
-    )
+    settled = np.repeat(nights.begin, evening) + rng.integers(60, 900, evening.sum())
+    begin = np.concatenate([_within(rng, shift.arrive[at], shift.depart[at]), settled])
+    by_day = _ordinary_sites(rng, org, who[: int(usual.sum())])
+    sensitive = [_special_sites(rng, shift, counts, topic) for counts, topic in zip(special.T, SENSITIVE, strict=True)]
+    site = np.concatenate([by_day, *sensitive, _ordinary_sites(rng, org, np.repeat(nights.who, evening))])
     length = np.minimum(rng.geometric(0.38, len(who)), 40)
     run = np.repeat(np.arange(len(who)), length)
     gaps = rng.exponential(45, len(run)).astype(np.int64) + 1

@@ -102,7 +102,7 @@ def found(chance: Chance, users: int) -> Organisation:
     role_of = _draw_roles(rng, users)
     team, boss, team_names = _draw_teams(role_of)
     names, user_ids, emails, homes = _draw_names(rng, users)
-    drives = _drive_habits(rng, role_of, users)
+    drive_user = _drive_users(rng, role_of, users)
     hours = _hours(rng, role_of, users)
     partners = _partners(rng, users)
     roles = [ROLES[r][0] for r in role_of]
@@ -132,7 +132,13 @@ def found(chance: Chance, users: int) -> Organisation:
         shared_pcs=np.arange(users, users + n_shared, dtype=np.int64),
         n_pcs=users + n_shared,
         pc_names=[f"PC-{label:04d}" for label in labels],
-        **hours,
+        start_s=hours["start_s"],
+        start_spread_s=hours["start_spread_s"],
+        length_s=hours["length_s"],
+        overtime=hours["overtime"],
+        weekend=hours["weekend"],
+        lunch_lock=hours["lunch_lock"],
+        evening=hours["evening"],
         shared_rate=np.where(rng.random(users) < np.where(_is(role_of, "manufacturing"), 0.5, 0.12), rng.uniform(0.05, 0.5, users), 0.01),
         visits=np.where(is_admin, rng.uniform(0.4, 2.5, users), 0.0),
         night_visits=np.where(is_admin & (rng.random(users) < 0.6), rng.uniform(0.1, 0.6, users), 0.0),
@@ -140,7 +146,9 @@ def found(chance: Chance, users: int) -> Organisation:
         mails=np.exp(rng.normal(np.log(7.5), 0.5, users)),
         private_mails=np.where(rng.random(users) < 0.5, rng.beta(1.2, 7, users), 0.01),
         attachments=rng.beta(2, 6, users),
-        **drives,
+        drive_user=drive_user,
+        connects=np.where(drive_user, np.exp(rng.normal(np.log(1.3), 0.7, users)), 0.006),
+        files=np.where(drive_user, np.exp(rng.normal(np.log(2.2), 0.6, users)), 1.5),
         special=_special_habits(rng, roles, users),
         favourites=_favourites(rng, role_of, users),
         contacts=_contacts(rng, team, boss, users, len(partners)),
@@ -226,20 +234,16 @@ def _hours(rng: np.random.Generator, role_of: Ints, users: int) -> dict[str, Flo
         "start_spread_s": rng.uniform(300, 2400, users),
         "length_s": rng.normal(8.9, 0.5, users) * 3600,
         "overtime": np.where(late, rng.uniform(0.25, 0.6, users), rng.uniform(0.01, 0.1, users)),
-        "weekend": np.where(rng.random(users) < 0.15, rng.uniform(0.1, 0.5, users), rng.uniform(0.0, 0.03, users)),
+        "weekend": np.where(guards | (rng.random(users) < 0.15), rng.uniform(0.1, 0.5, users), rng.uniform(0.0, 0.03, users)),
         "lunch_lock": np.where(rng.random(users) < 0.4, rng.uniform(0.2, 0.9, users), 0.03),
         "evening": np.where(rng.random(users) < 0.15, rng.uniform(0.05, 0.25, users), 0.008),
     }
 
 
-def _drive_habits(rng: np.random.Generator, role_of: Ints, users: int) -> dict[str, Floats | Flags]:
+def _drive_users(rng: np.random.Generator, role_of: Ints, users: int) -> Flags:
     keen = np.array([0.5 if ROLES[r][0] in {"ITAdmin", "FieldServiceEngineer"} else 0.3 for r in role_of])
-    drive_user: Flags = rng.random(users) < keen
-    return {
-        "drive_user": drive_user,
-        "connects": np.where(drive_user, np.exp(rng.normal(np.log(1.3), 0.7, users)), 0.006),
-        "files": np.where(drive_user, np.exp(rng.normal(np.log(2.2), 0.6, users)), 1.5),
-    }
+    found: Flags = rng.random(users) < keen
+    return found
 
 
 def _special_habits(rng: np.random.Generator, roles: list[str], users: int) -> Floats:
@@ -250,7 +254,7 @@ def _special_habits(rng: np.random.Generator, roles: list[str], users: int) -> F
     rates = np.where(regular, often, rare)
     role = np.array(roles)
     rates[role == "HumanResourceSpecialist", SENSITIVE.index("jobs")] *= 4.0
-    rates[role == "ITAdmin", SENSITIVE.index("spyware")] = np.exp(rng.normal(np.log(0.12), 0.6, int((role == "ITAdmin").sum())))
+    rates[role == "ITAdmin", SENSITIVE.index("spyware")] = np.exp(rng.normal(np.log(0.05), 0.6, int((role == "ITAdmin").sum())))
     return rates
 
 

@@ -93,7 +93,16 @@ class Scene:
         self._rows[Kind.FILE].extend((t, user, pc, insider, *rest) for t, *rest in parts)
 
     def browse(
-        self, user: int, pc: int, begin: int, pages: int, sites: Ints, insider: int, upload: float = 0.0, about: str | None = None, gap_s: float = 40.0
+        self,
+        user: int,
+        pc: int,
+        begin: int,
+        pages: int,
+        sites: Ints,
+        insider: int,
+        upload: float = 0.0,
+        about: str | None = None,
+        gap_s: float = 40.0,
     ) -> int:
         """Open pages on some of these sites; `upload` is the share of pages for sending something there. Return the time after."""
         t = begin
@@ -125,12 +134,12 @@ class Scene:
         bcc: int = NOBODY,
     ) -> None:
         """Send one mail, from the private address if it is a private one."""
-        to, to2, to3 = (*to, NOBODY, NOBODY)[:3]
+        first_to, to2, to3 = (*to, NOBODY, NOBODY)[:3]
         sender = self.org.n + user if private else user
         size = int(mail_sizes(self.rng, np.array([attachments]))[0])
         topic = TOPIC[about] * PHRASES
         first, second = (int(self.rng.integers(0, PHRASES)) for _ in range(2))
-        row = (at, user, pc, insider, to, to2, to3, cc, bcc, sender, size, attachments, topic + first, topic + second)
+        row = (at, user, pc, insider, first_to, to2, to3, cc, bcc, sender, size, attachments, topic + first, topic + second)
         self._rows[Kind.EMAIL].append(row)
 
     # --- who and where ---

@@ -16,7 +16,9 @@ TOPIC: Final = {name: number for number, name in enumerate(TOPIC_NAMES)}
 _TAIL_TOPICS: Final = ("news", "sport", "shopping", "travel", "social", "music", "cars", "food", "health", "games", "money", "tech")
 _listed: Final = [(host, topic) for topic, hosts in SITES.items() for host in hosts.split()]
 _tail: Final = [
-    (f"{stem}{end}.com", _TAIL_TOPICS[(7 * s + 3 * e) % len(_TAIL_TOPICS)]) for s, stem in enumerate(TAIL_STEMS) for e, end in enumerate(TAIL_ENDS)
+    (f"{stem}{end}.com", _TAIL_TOPICS[(7 * s + 3 * e) % len(_TAIL_TOPICS)])
+    for s, stem in enumerate(TAIL_STEMS)
+    for e, end in enumerate(TAIL_ENDS)
 ]
 
 HOSTS: Final = tuple(host for host, _ in _listed + _tail)

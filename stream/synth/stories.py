@@ -24,7 +24,7 @@ _STORIES = 6  # purpose number of this module's random stream
 NATURAL_RATE: Final = 0.07  # insiders among all people, as in CERT r4.2
 STRENGTHS: Final = ("blatant", "plain", "quiet", "careful")
 _SHARES: Final = (0.15, 0.3, 0.3, 0.25)
-_CYCLE: Final = (2, 1, 4, 5, 3, 1, 2, 5, 4, 2, 1)
+_CYCLE: Final = (2, 1, 4, 5, 3, 1, 2, 5, 4, 2, 1, 3)  # a small house has each scenario once
 FEWEST_STORY_DAYS: Final = 10
 
 
@@ -73,7 +73,7 @@ def plan_insiders(chance: Chance, org: Organisation, attendance: Attendance, ins
             scenario = 2
             candidates = [u for u in range(org.n) if u not in taken and settled[u] and org.boss[u] >= 0]
         if not candidates:
-            raise ConfigurationError(f"insiders: only {number} of {insiders} could be placed among {org.n} users; ask for fewer or add users")
+            raise ConfigurationError(f"insiders: {number} of {insiders} could be placed among {org.n} users; ask for fewer")
         user = int(candidates[rng.integers(0, len(candidates))])
         strength = int(rng.choice(len(STRENGTHS), p=_SHARES))
         taken |= {user, int(org.boss[user])}
@@ -84,17 +84,22 @@ def plan_insiders(chance: Chance, org: Organisation, attendance: Attendance, ins
 
 def _candidates(org: Organisation, scenario: int) -> list[int]:
     """Whom a scenario suits; nobody who leads others."""
+    suited: Ints = _suited(org, scenario)
+    return [int(user) for user in suited]
+
+
+def _suited(org: Organisation, scenario: int) -> Ints:
     led = np.setdiff1d(np.arange(org.n), org.managers)
     led = led[org.boss[led] >= 0]
     if scenario == 3:
-        return np.intersect1d(led, org.admins).tolist()
+        return np.intersect1d(led, org.admins)
     led = np.setdiff1d(led, org.admins)
     if scenario == 1:
-        return led[~org.drive_user[led] & (org.evening[led] < 0.05) & (org.start_s[led] < 12 * 3600)].tolist()
+        return led[~org.drive_user[led] & (org.evening[led] < 0.05) & (org.start_s[led] < 12 * 3600)]
     if scenario == 2:
-        return led[org.drive_user[led]].tolist() or led.tolist()
-    sizes = np.bincount(org.team)
-    return led[sizes[org.team[led]] >= 4].tolist()
+        keen = led[org.drive_user[led]]
+        return keen if len(keen) else led
+    return led[np.bincount(org.team)[org.team[led]] >= 4]
 
 
 @dataclass(slots=True)

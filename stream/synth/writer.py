@@ -155,14 +155,18 @@ def _write_directory(out: Path, org: Organisation, attendance: Attendance) -> No
         end = (date(year + month // 12, month % 12 + 1, 1) - attendance.first_day).days
         here = np.flatnonzero((attendance.leaves > max(begin, 0)) & (attendance.joins < end)).tolist()
         rows = [
-            (org.names[u], org.user_ids[u], org.emails[u], org.roles[u], "1", org.units[u], org.departments[u], org.teams[u])
-            + (org.names[int(org.boss[u])] if org.boss[u] >= 0 else "",)
+            (org.names[u], org.user_ids[u], org.emails[u], org.roles[u], "1", org.units[u], org.departments[u], org.teams[u], _boss(org, u))
             for u in here
         ]
         header = ("employee_name", "user_id", "email", "role", "business_unit", "functional_unit", "department", "team", "supervisor")
         _write_rows(out / "LDAP" / f"{year:04d}-{month:02d}.csv", [header, *rows])
     scores = [(org.names[u], org.user_ids[u], *map(str, org.psychometric[u].tolist())) for u in range(org.n)]
     _write_rows(out / "psychometric.csv", [("employee_name", "user_id", "O", "C", "E", "A", "N"), *scores])
+
+
+def _boss(org: Organisation, user: int) -> str:
+    boss = int(org.boss[user])
+    return org.names[boss] if boss >= 0 else ""
 
 
 def _write_answers(out: Path, world: World, key: dict[int, list[tuple[str, str]]]) -> None:
@@ -194,7 +198,10 @@ def _write_manifest(out: Path, summary: Summary, world: World) -> None:
         "events": summary.events,
     }
     (out / "organisation.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
-    strengths = [("user", "strength"), *sorted((world.org.user_ids[i.user], STRENGTHS[i.strength]) for i in world.insiders)]
+    strengths: list[tuple[str, ...]] = [
+        ("user", "strength"),
+        *sorted((world.org.user_ids[i.user], STRENGTHS[i.strength]) for i in world.insiders),
+    ]
     _write_rows(out / "answers" / "strengths.csv", strengths)
 
 
