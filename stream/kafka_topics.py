@@ -1,5 +1,6 @@
 """Looks at topics and makes them on a Kafka broker. The adapter behind `TopicAdmin`; knows nothing of namespaces or roles."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,7 @@ class KafkaTopicAdmin:
         """Create topics and wait until the broker shows them.
 
         Raises:
+            TransientError: the broker does not answer, or does not show them.
             PipelineError: the broker refuses one; the text is its own.
         """
         wanted = [
@@ -57,6 +59,19 @@ class KafkaTopicAdmin:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise PipelineError(f"topic {name} cannot be created: {error.args[0].str()}") from error
+        self._await([spec.name for spec in specs])
+
+    def _await(self, names: Sequence[str]) -> None:
+        """A broker answers that a topic is made before it tells everybody that there is one."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            known = self._metadata()
+            missing = [name for name in names if name not in known or known[name].error is not None or not known[name].partitions]
+            if not missing:
+                return
+            if time.monotonic() > deadline:
+                raise TransientError(f"broker {self._address}: topic {missing[0]} was created but does not appear")
+            time.sleep(0.05)
 
     def count_records(self, names: Sequence[str]) -> dict[str, int]:
         """How many records lie between the first and the end offset of each topic, marks and transaction markers included.

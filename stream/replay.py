@@ -273,6 +273,10 @@ class Replay:
         batches = [_Batch.of(kind, frame, self._as_sent(frame), self._plan.cloud_events) for kind, frame in chunk.items()]
         first, newest = min(int(batch.ts[0]) for batch in batches), max(int(batch.ts[-1]) for batch in batches)
         every = self._plan.marks_every_ms
+        if self._origin is None:
+            now = self._clock.now_ms()
+            # shifted to now and at real time, events keep to the hour at which they happened
+            self._origin = (now, now) if self._plan.shift_days and self._plan.speed == 1 else (now, first)
         if self._next_mark is None:
             self._next_mark = first - first % every
         marks = np.arange(self._next_mark, newest + 1, every, dtype=np.int64)
@@ -340,12 +344,8 @@ class Replay:
 
     def _await(self, at_ms: Millis, sleep: Callable[[Millis], None], stopped: Callable[[], bool]) -> None:
         """At a pace: return when the wall clock has come as far as event time has."""
-        if not self._plan.speed:
+        if not self._plan.speed or self._origin is None:
             return
-        if self._origin is None:
-            now = self._clock.now_ms()
-            # shifted to now and at real time, events keep to the hour at which they happened
-            self._origin = (now, now) if self._plan.shift_days and self._plan.speed == 1 else (now, at_ms)
         wall_origin, event_origin = self._origin
         due = wall_origin + (at_ms - event_origin) / self._plan.speed
         while (left := due - self._clock.now_ms()) > 0 and not stopped():

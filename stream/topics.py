@@ -101,7 +101,6 @@ class FoundTopic:
     partitions: int
     cleanup_policy: str | None = None
     retention_ms: Millis | None = None
-    records: int | None = None
 
 
 class TopicAdmin(Protocol):
@@ -161,3 +160,20 @@ def differences(spec: TopicSpec, found: FoundTopic) -> list[str]:
     if not spec.compacted and found.retention_ms is not None and found.retention_ms != spec.retention_ms:
         faults.append(f"topic {spec.name} has retention.ms {found.retention_ms}, not {spec.retention_ms}")
     return faults
+
+
+class MemoryTopicAdmin:
+    """Topics in memory: the twin of a broker's admin."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, FoundTopic] = {}
+
+    def find(self, names: Sequence[str]) -> dict[str, FoundTopic]:
+        """Those of the topics that exist."""
+        return {name: self.topics[name] for name in names if name in self.topics}
+
+    def create(self, specs: Sequence[TopicSpec]) -> None:
+        """Remember the topics."""
+        for spec in specs:
+            retention_ms = None if spec.compacted else spec.retention_ms
+            self.topics.setdefault(spec.name, FoundTopic(spec.name, spec.partitions, spec.config()["cleanup.policy"], retention_ms))
