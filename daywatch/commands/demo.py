@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KEPT = ("organisation", "windows.jsonl", "verdicts.jsonl", "alerts.jsonl", "scorecard.json", "report.html")
 _SILENT_FOR_S = 90.0
+_WIDTH = 132  # of what is written where no terminal says how wide it is
 
 
 def demo(
@@ -68,10 +69,13 @@ class _Demo:
         from daywatch.demo.view import Seen, View
         from daywatch.settings import load
 
-        self._flags = dict(flags)
+        # few people: more partitions would only be more of the same work
+        self._flags = {"topics.partitions": "2", **flags}
         self._settings = load(flags=self._flags, alone=True)
         self._out, self._scratch = out, scratch
         self._console = Console(stderr=True)
+        if not self._console.is_terminal:
+            self._console.width = _WIDTH
         self._view: View = View(self._console, "daywatch demo", self._settings.zone)
         self._seen: Seen = Seen()
         self._began = time.monotonic()

@@ -5,6 +5,7 @@ two runs over the same events are the same.
 """
 
 import heapq
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -52,10 +53,14 @@ class Results:
         self._files: dict[tuple[str, int], BinaryIO] = {
             (name, number): (directory / f"{name}.{number}.jsonl").open("wb") for name in topics for number in range(partitions)
         }
+        # librdkafka would write to standard error that a broker has gone, which here is how things end
+        logger = logging.getLogger("daywatch.demo.results")
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
         self._consumer = Consumer({
             **client, "group.id": "unused", "enable.auto.commit": False, "isolation.level": "read_committed",
             "enable.partition.eof": True, "auto.offset.reset": "earliest", "fetch.message.max.bytes": 8_000_000,
-        })  # fmt: skip
+        }, logger=logger)  # fmt: skip
         self._consumer.assign([TopicPartition(full, number, 0) for full in self._names for number in range(partitions)])
 
     def poll(self, timeout_s: float, seen: Callable[[str, bytes], None]) -> int:
