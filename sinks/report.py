@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -18,8 +18,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from detector.evaluation.evidence import DAY, EVENT
-from detector.evaluation.figures import Figures, truth_of
+from detector.evaluation.figures import Figures, Judged, truth_of
 from detector.evaluation.metrics import Bools, Floats, curve
+from detector.evaluation.truth import AnswerKey
 from sinks.charts import Day, Line, recall_precision, timeline, unit_chart
 from sinks.scorecard import Scorecard
 
@@ -86,7 +87,7 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ToldEvent:
     """One event of a story."""
 
     when: str
@@ -104,7 +105,7 @@ class Story:
     note: str
     caught: bool
     lanes: Sequence[Lane]
-    events: Sequence[Told]
+    events: Sequence[ToldEvent]
     reasons: Sequence[str]
     summary: str
 
@@ -119,6 +120,35 @@ class Page:
     sections: Sequence[Section]
     stories: Sequence[Story] = field(default_factory=tuple)
     footer: str = ""
+
+
+class Told(Protocol):
+    """What stories are told from: a scorecard, or anything that has these."""
+
+    @property
+    def judged(self) -> Judged:
+        """Scores, alerts and citations of user/days."""
+        ...
+
+    @property
+    def key(self) -> AnswerKey:
+        """What really happened."""
+        ...
+
+    @property
+    def zone(self) -> str:
+        """The zone of its days."""
+        ...
+
+    @property
+    def cited_events(self) -> pl.DataFrame:
+        """`user, day, kind, id, ts, detail, alert` of what alerts cite."""
+        ...
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Alert to its reason in words."""
+        ...
 
 
 def render(page: Page) -> str:
@@ -253,7 +283,7 @@ def _point_cells(point: Mapping[str, Any], insiders: Mapping[str, Any]) -> list[
     ]
 
 
-def scenarios(found: Figures) -> Table:
+def scenarios(found: Figures, title: str = "Caught, by scenario") -> Table:
     """Insiders caught, by scenario."""
     insiders = found["insiders"]
     rows = [
@@ -264,7 +294,7 @@ def scenarios(found: Figures) -> Table:
     delay = insiders["delay_h"]
     spread = f"median {hours(delay['median'])}, mean {hours(delay['mean'])}, longest {hours(delay['worst'])}"
     note = f"From the first malicious event to the first right alert: {spread}."
-    return Table(["", "caught", "insiders", "share"], rows, "Caught, by scenario", note)
+    return Table(["", "caught", "insiders", "share"], rows, title, note)
 
 
 def evidence_table(several: Mapping[str, Figures]) -> Table:
@@ -290,13 +320,13 @@ def survival_table(survival: Mapping[str, float]) -> Table:
     return Table(["key events", "kept in the window"], rows, "Key events that survive the cap")
 
 
-def stories(card: Scorecard) -> list[Story]:
+def stories(card: Told) -> list[Story]:
     """One story an insider, in the order of scenario and first event."""
     order = card.key.events.group_by("scenario", "insider").agg(pl.min("ts")).sort("scenario", "ts")
     return [_story(card, int(scenario), str(insider)) for scenario, insider, _ in order.iter_rows()]
 
 
-def _story(card: Scorecard, scenario: int, insider: str) -> Story:
+def _story(card: Told, scenario: int, insider: str) -> Story:
     key = card.key.events.filter((pl.col("insider") == insider) & (pl.col("scenario") == scenario))
     positive = key.select(DAY).unique()
     accounts = [insider, *sorted(set(key["user"]) - {insider})]
@@ -321,7 +351,7 @@ def _story(card: Scorecard, scenario: int, insider: str) -> Story:
     )
 
 
-def _lane(card: Scorecard, key: pl.DataFrame, account: str) -> Markup:
+def _lane(card: Told, key: pl.DataFrame, account: str) -> Markup:
     first, last = int(key["day"].to_numpy().min()) - BEFORE_DAYS, int(key["day"].to_numpy().max()) + AFTER_DAYS
     scores = dict(card.judged.days.filter(pl.col("user") == account).select("day", "score").iter_rows())
     alerts = set(card.judged.alert_days.filter(pl.col("user") == account)["day"])
@@ -353,7 +383,7 @@ def _count(events: Iterable[tuple[int, str, str]]) -> dict[int, int]:
     return counts
 
 
-def _told(key: pl.DataFrame, cited: pl.DataFrame, zone: ZoneInfo) -> list[Told]:
+def _told(key: pl.DataFrame, cited: pl.DataFrame, zone: ZoneInfo) -> list[ToldEvent]:
     columns = [*EVENT, "ts", "detail"]
     marked = (
         pl.concat([key.select(columns), cited.select(columns).unique(EVENT)])
@@ -363,7 +393,7 @@ def _told(key: pl.DataFrame, cited: pl.DataFrame, zone: ZoneInfo) -> list[Told]:
         .sort("ts", "kind", "id", nulls_last=True)
     )
     return [
-        Told(
+        ToldEvent(
             f"{datetime.fromtimestamp(row['ts'] / 1000, zone):%d %b %Y %H:%M:%S}" if row["ts"] is not None else "",
             row["kind"],
             clean(row["detail"] or ""),

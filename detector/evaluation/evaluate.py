@@ -5,7 +5,7 @@ Everything is in memory or in temporary files; windows come from the same code t
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
@@ -45,8 +45,9 @@ from windowing.features import names_of
 from windowing.offline import windows_of
 from windowing.record import Window
 
-MOST_DELETED = 400
+MOST_DELETED = 200
 """Right alerts that the deletion test looks at; a draw of them when there are more."""
+TOLD_SCHEMA: dict[str, pl.DataType] = CITED_SCHEMA | {"ts": pl.Int64(), "detail": pl.String(), "alert": pl.String()}
 _BATCH = 512
 _NEEDS_A_MODEL = "one-pass language model without triage"
 
@@ -98,10 +99,15 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class TrackResult:
-    """One track: its figures (means over the seeds), and the first seed's judged days for drawing."""
+    """One track: its figures (means over the seeds), and of the first seed what a report draws and tells.
+
+    `told` holds what alerts cite, `user, day, kind, id, ts, detail, alert`; `reasons` maps an alert (user/day) to its words.
+    """
 
     figures: Figures
     judged: Judged
+    told: pl.DataFrame
+    reasons: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,23 +138,27 @@ def evaluate(
     Raises:
         ConfigurationError: no answers, too few users, or files that cannot be used.
     """
-    exam = _Exam(directory, plan, fit, backends or {}, steps or Steps())
-    tracks = {track: exam.track(track) for track in plan.tracks}
-    return Evaluation(exam.summary(tracks), tracks, exam.key)
+    with Shelf() as shelf:
+        exam = _Exam(directory, plan, fit, backends or {}, steps or Steps(), shelf)
+        tracks = {track: exam.track(track) for track in plan.tracks}
+        return Evaluation(exam.summary(tracks), tracks, exam.key)
 
 
 class _Exam:
     """One directory's windows and truth, and the work on them."""
 
-    def __init__(self, directory: Path, plan: Plan, fit: Fit | None, backends: dict[str, Backend], steps: Steps) -> None:
+    def __init__(self, directory: Path, plan: Plan, fit: Fit | None, backends: dict[str, Backend], steps: Steps, shelf: Shelf) -> None:
         self.directory, self.plan, self.fit, self.backends, self.steps = directory, plan, fit, backends, steps
         self.key = read_answers(directory, plan.zone)
         self.calendar = day_calendar(plan.zone)
         self.people = Directory.read(directory, plan.zone) if (directory / "LDAP").is_dir() else None
         began = perf_counter()
-        self.shelf = self._filled()
+        self.shelf = shelf
+        self._fill()
         self.building_s = perf_counter() - began
         self.judging_s, self.judged_windows = 0.0, 0
+        self.told: list[tuple[str, int, str, str, int, str, str]] = []
+        self.reasons: dict[str, str] = {}
         self.table, self.rows = self.shelf.table()
         self.users = np.array(self.shelf.users)[self.rows]
         self.days = np.array(self.shelf.days, np.int64)[self.rows]
@@ -159,20 +169,20 @@ class _Exam:
         self.truth = truth_of(self.frame, self.key)
         self.training = Truth(_by_day(self.key), self.calendar)
 
-    def _filled(self) -> Shelf:
+    def _fill(self) -> None:
         watched = set(self.key.events.select("user", "kind", "id").iter_rows())
-        shelf = Shelf()
         spec = WindowSpec(size_ms=DAY_MS, hop_ms=DAY_MS)
         made = windows_of(
             self.directory, spec, self.plan.zone, people=self.people, settings=self.plan.describe, progress=self.steps.reading
         )
         for batch in made:
-            shelf.put(batch, lambda *event: event in watched)
-        return shelf
+            self.shelf.put(batch, lambda *event: event in watched)
 
     def track(self, track: str) -> TrackResult:
         """Everything about one track."""
-        several, extra = [], []
+        several: list[Judged] = []
+        extra: list[dict[str, int]] = []
+        self.told, self.reasons = [], {}
         fold_of: dict[int, Ints] = {}
         first: list[Backend] = []
         seeds = self.plan.seeds if track not in self.backends else self.plan.seeds[:1]
@@ -180,7 +190,7 @@ class _Exam:
             fold_of[seed] = self._folds(seed)
             self.steps.working(f"{track}: folds", place, len(seeds))
             makers = [self._backend(track, fold_of[seed], fold, seed) for fold in range(self._n_folds(track))]
-            judged, seen = self._judge(makers, fold_of[seed])
+            judged, seen = self._judge(makers, fold_of[seed], keep=not several)
             several.append(judged)
             extra.append(seen)
             first = first or makers
@@ -195,7 +205,8 @@ class _Exam:
         if track not in self.backends:
             found["chronological"] = self._chronological(track, fold_of[seeds[0]], seeds[0])
         found["baselines"] = self._baselines(track, several)
-        return TrackResult(found, several[0])
+        told = pl.DataFrame(self.told, schema=TOLD_SCHEMA, orient="row")
+        return TrackResult(found, several[0], told, self.reasons)
 
     def _n_folds(self, track: str) -> int:
         return 1 if track in self.backends else self.plan.folds
@@ -212,7 +223,7 @@ class _Exam:
         self.steps.working(f"{track}: training, seed {seed}", tested, self.plan.folds)
         return self.fit(self.shelf.windows(self.rows[fold != tested].tolist()), self.training, track, seed)
 
-    def _judge(self, makers: Sequence[Backend], fold: Ints) -> tuple[Judged, dict[str, int]]:
+    def _judge(self, makers: Sequence[Backend], fold: Ints, *, keep: bool) -> tuple[Judged, dict[str, int]]:
         """Verdicts of every user/day by the model of its fold, and how many citations were not in their windows."""
         rows: list[tuple[Any, ...]] = [()] * len(fold)
         cited: list[tuple[str, int, str, str]] = []
@@ -226,10 +237,22 @@ class _Exam:
                 in_all, invalid = in_all + len(said), invalid + len(said - held)
                 if verdict.alert:
                     cited += [(user, day, kind, event_id) for kind, event_id in sorted(said)]
+                    if keep:
+                        self._keep(window, verdict, user, day)
                 end_ms = self.calendar.edge(day + 1)
                 rows[place] = (user, day, end_ms, verdict.score, verdict.triage_score, verdict.label, verdict.alert, verdict.learning)
         days = pl.DataFrame(rows, schema=JUDGED_SCHEMA, orient="row")
         return Judged.of(days, pl.DataFrame(cited, schema=CITED_SCHEMA, orient="row")), {"cited_in_all": in_all, "invalid": invalid}
+
+    def _keep(self, window: Window, verdict: Verdict, user: str, day: int) -> None:
+        alert = f"{user}/{day}"
+        self.reasons[alert] = verdict.reason
+        said = {(str(ref.kind), ref.id) for ref in verdict.cited}
+        for event in window.events:
+            if (event["kind"], event["id"]) in said:
+                ts = round(datetime.fromisoformat(str(event["ts"])).timestamp() * 1000)
+                detail = event.get("url") or event.get("filename") or event.get("to") or event.get("activity") or ""
+                self.told.append((user, day, str(event["kind"]), str(event["id"]), ts, str(detail), alert))
 
     def _verdicts(self, backend: Backend, places: Ints) -> Iterator[tuple[Window, Verdict, int]]:
         for first in range(0, len(places), _BATCH):
@@ -333,6 +356,7 @@ class _Exam:
             "schema": "daywatch.evaluation/1",
             "zone": self.plan.zone,
             "folds": self.plan.folds,
+            "trained_here": not self.backends,
             "seeds": list(self.plan.seeds),
             "windows": len(self.shelf),
             "windows_per_s": self.judged_windows / self.judging_s if self.judging_s else float("nan"),

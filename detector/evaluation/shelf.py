@@ -6,7 +6,7 @@ slow, holding them parsed would take tens of kilobytes each.
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO
+from typing import IO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,20 +23,26 @@ from windowing.record import Window, parse_window
 
 
 class Shelf:
-    """The windows of user/days, one row each, in the order in which they were put.
+    """The windows of user/days, one row each, in the order in which they were put; a context, since it holds a file.
 
     Raises:
         BadWindow: a record that is none, from `put`.
     """
 
     def __init__(self) -> None:
-        self._disk: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the shelf
+        self._disk: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed with the shelf
         self._ends: list[int] = [0]
         self._features: list[npt.NDArray[np.float32]] = []
         self._pack, self._unpack = zstandard.ZstdCompressor(level=1), zstandard.ZstdDecompressor()
         self.users: list[str] = []
         self.days: list[int] = []
         self.kept: list[tuple[str, int, str, str]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._disk.close()
 
     def __len__(self) -> int:
         return len(self.users)
