@@ -32,7 +32,6 @@ from stream.zones import wall_to_utc
 MAX_INTEGER: Final = 2**53
 
 _COMMON: Final = ("id", "kind", "ts", "user", "pc")
-_KNOWN: Final = (*_COMMON, *dict.fromkeys(name for fields in FIELDS.values() for name in fields))
 _FLAT: Final = frozenset({str, int, float, bool, type(None)})
 _QUOTE, _BACKSLASH, _SPACE = ord('"'), ord("\\"), ord(" ")
 _SLICE: Final = 8192  # records whose bytes, and what is worked out from them, fit into a processor's cache
@@ -117,7 +116,7 @@ def decode_strictly(kind: Kind, value: bytes, key: bytes | None, zone: str, limi
     Raises:
         BrokenRecordError: with the reason's code.
     """
-    record = _flat_object(value, limits)
+    record = _flat_object(kind, value, limits)
     _check_kind(kind, record.get("kind"))
     for name, most in (("id", limits.max_id_bytes), ("user", limits.max_user_bytes), ("pc", limits.max_pc_bytes)):
         _check_name(name, record, most)
@@ -129,7 +128,7 @@ def decode_strictly(kind: Kind, value: bytes, key: bytes | None, zone: str, limi
     return (record["user"], ts, record["id"], record.get("pc", ""), *(record.get(name) for name in FIELDS[kind]))
 
 
-def _flat_object(value: bytes, limits: DecodeLimits) -> dict[str, Any]:
+def _flat_object(kind: Kind, value: bytes, limits: DecodeLimits) -> dict[str, Any]:
     if len(value) > limits.max_record_bytes:
         raise BrokenRecordError("too_large", f"{len(value)} bytes are more than {limits.max_record_bytes}")
     try:
@@ -146,7 +145,7 @@ def _flat_object(value: bytes, limits: DecodeLimits) -> dict[str, Any]:
         raise BrokenRecordError("nested", "a field holds a list or an object")
     _check_duplicates(value, record)
     if None in record.values():
-        for name in _KNOWN:
+        for name in (*_COMMON, *FIELDS[kind]):
             if name in record and record[name] is None:
                 raise BrokenRecordError("null_field", f"field {name} is null")
     return record

@@ -37,7 +37,7 @@ def schema_of(name: str) -> dict[str, Any]:
 
         return dict(verdict_json_schema())
     if name == "alert":
-        from sinks.ocsf import alert_json_schema
+        from sinks.ocsf_schema import alert_json_schema
 
-        return dict(alert_json_schema())
+        return alert_json_schema()
     raise ConfigurationError(f"there is no schema {name!r}")

@@ -108,7 +108,7 @@ def test_an_empty_batch_gives_an_empty_frame() -> None:
         (with_fields(ts=None), "null_field"),
         (with_fields(user=None), "null_field"),
         (with_fields(kind=None), "null_field"),
-        (with_fields(cc=None), "null_field"),
+        (with_fields(content=None), "null_field"),
         (with_fields(kind=...), "unknown_kind"),
         (with_fields(kind="printer"), "unknown_kind"),
         (with_fields(kind="HTTP"), "unknown_kind"),
