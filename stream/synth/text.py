@@ -35,11 +35,12 @@ COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
 }
 
 
-def _product(*parts: list[str]) -> list[str]:
+def _product(*parts: list[str]) -> pl.Series:
     """All strings with one piece from each part, the last part varying fastest."""
-    found = [""]
+    found = pl.Series([""])
     for part in parts:
-        found = [head + tail for head in found for tail in part]
+        place = np.arange(len(found) * len(part))
+        found = _joined("", found.gather(place // len(part)), pl.Series(part).gather(place % len(part)))
     return found
 
 
@@ -53,17 +54,18 @@ class Texts:
         self._addresses = pl.Series(_addresses(org))
         self._pages = pl.Series(page_urls())
         self._phrases = pl.Series(_phrases(chance))
-        self._clock = pl.Series([f" {s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}" for s in range(DAY_S)])
+        hours, sixty = [f" {h:02d}" for h in range(24)], [f":{m:02d}" for m in range(60)]
+        self._clock = _product(hours, sixty, sixty)
         self._headers = pl.Series([f"{h} " if h else "" for h in FILE_HEADERS])
         self._extensions = pl.Series([f".{e}" for e in EXTENSIONS])
-        self._base36 = pl.Series(_product(_BASE36, _BASE36, _BASE36))
-        self._base36_2 = pl.Series(_product(_BASE36, _BASE36))
+        self._base36 = _product(_BASE36, _BASE36, _BASE36)
+        self._base36_2 = _product(_BASE36, _BASE36)
         self._id_parts = [
-            pl.Series([f"{{{text}-" for text in _product(_UPPER, _DIGITS, _UPPER, _DIGITS)]),
-            pl.Series(_product(_UPPER, _DIGITS, _UPPER, _UPPER)),
-            pl.Series([f"{text}-" for text in _product(_DIGITS, _DIGITS, _UPPER, _UPPER)]),
-            pl.Series(_product(_DIGITS, _DIGITS, _DIGITS, _DIGITS)),
-            pl.Series([f"{text}}}" for text in _product(_UPPER, _UPPER, _UPPER, _UPPER)]),
+            _product(["{"], _UPPER, _DIGITS, _UPPER, _DIGITS, ["-"]),
+            _product(_UPPER, _DIGITS, _UPPER, _UPPER),
+            _product(_DIGITS, _DIGITS, _UPPER, _UPPER, ["-"]),
+            _product(_DIGITS, _DIGITS, _DIGITS, _DIGITS),
+            _product(_UPPER, _UPPER, _UPPER, _UPPER, ["}"]),
         ]
 
     def frame(self, kind: Kind, rows: Mapping[str, Ints], serials: Ints) -> pl.DataFrame:

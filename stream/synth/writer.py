@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -22,14 +22,17 @@ from stream.kinds import KINDS, Kind
 from stream.synth.attendance import Attendance
 from stream.synth.days import World, chunks, plan
 from stream.synth.organisation import Organisation
-from stream.synth.rows import Rows, picked
+from stream.synth.rows import Rows
 from stream.synth.stories import STRENGTHS
 from stream.synth.text import COLUMNS, Texts
 
 FIRST_DAY: Final = date(2010, 1, 4)
 SEMANTICS: Final = 1  # grows whenever the same seed no longer gives the same bytes
-_SLICE: Final = 200_000  # rows turned into text at a time
+_SLICE: Final = 100_000  # rows turned into text at a time
 _DAY_BITS: Final = 36  # an event's serial: its day above, its place in the day's file below
+
+
+Key: TypeAlias = dict[int, list[tuple[str, str]]]  # insider's number -> lines of the key, each with what it is sorted by
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +85,17 @@ def write_organisation(
     world = plan(users, days, seed, insiders, zone, first_day)
     _claim(out, overwrite)
     texts = Texts(world.chance, world.org, first_day)
-    counts = dict.fromkeys(KINDS, 0)
-    key: dict[int, list[tuple[str, str]]] = {number: [] for number in range(len(world.insiders))}
+    key: Key = {number: [] for number in range(len(world.insiders))}
     with ExitStack() as stack:
-        files = {kind: stack.enter_context((out / f"{kind}.csv").open("wb")) for kind in KINDS}
-        for kind, file in files.items():
-            file.write((",".join(COLUMNS[kind]) + "\n").encode())
+        files = {kind: _EventFile(kind, texts, key, stack.enter_context((out / f"{kind}.csv").open("wb"))) for kind in KINDS}
         for day, events in chunks(world):
             for kind, rows in events.items():
-                counts[kind] += len(rows["t"])
-                _write_day(texts, kind, rows, day, files[kind])
-                _note_key(texts, kind, rows, day, key)
+                files[kind].add(day, rows)
             if progress is not None:
-                progress(Progress(min(day + 1, days), days, sum(counts.values())))
+                progress(Progress(min(day + 1, days), days, sum(file.count for file in files.values())))
+        for file in files.values():
+            file.flush()
+    counts = {kind: file.count for kind, file in files.items()}
     _write_directory(out, world.org, world.attendance)
     _write_answers(out, world, key)
     summary = Summary(users, days, seed, zone, {str(k): n for k, n in counts.items()}, len(world.insiders), sum(map(len, key.values())))
@@ -124,26 +125,42 @@ def _ours(out: Path) -> Iterator[Path]:
     yield from out.glob("answers/r4.2-*/r4.2-*.csv")
 
 
-def _serials(day: int, low: int, high: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    return (day << _DAY_BITS) + np.arange(low, high, dtype=np.int64)
+class _EventFile:
+    """One kind's file and its part of the key. Small days wait for each other, large ones are cut: text is made a slice at a time."""
 
+    def __init__(self, kind: Kind, texts: Texts, key: Key, file: IO[bytes]) -> None:
+        self.count = 0
+        self._kind, self._texts, self._key, self._file = kind, texts, key, file
+        self._waiting: list[Rows] = []
+        self._waiting_rows = 0
+        file.write((",".join(COLUMNS[kind]) + "\n").encode())
 
-def _write_day(texts: Texts, kind: Kind, rows: Rows, day: int, file: IO[bytes]) -> None:
-    for low in range(0, len(rows["t"]), _SLICE):
-        high = min(low + _SLICE, len(rows["t"]))
-        part = {name: column[low:high] for name, column in rows.items()}
-        texts.frame(kind, part, _serials(day, low, high)).write_csv(file, include_header=False)
+    def add(self, day: int, rows: Rows) -> None:
+        """Append one day's events."""
+        size = len(rows["t"])
+        self.count += size
+        self._waiting.append(rows | {"serial": (day << _DAY_BITS) + np.arange(size, dtype=np.int64)})
+        self._waiting_rows += size
+        if self._waiting_rows >= _SLICE:
+            self.flush()
 
+    def flush(self) -> None:
+        """Write what waits."""
+        if not self._waiting:
+            return
+        rows = {name: np.concatenate([part[name] for part in self._waiting]) for name in self._waiting[0]}
+        self._waiting, self._waiting_rows = [], 0
+        for low in range(0, len(rows["t"]), _SLICE):
+            self._write({name: column[low : low + _SLICE] for name, column in rows.items()})
 
-def _note_key(texts: Texts, kind: Kind, rows: Rows, day: int, key: dict[int, list[tuple[str, str]]]) -> None:
-    """Remember the malicious events, by insider, with something to sort them by."""
-    at = np.flatnonzero(rows["insider"] >= 0)
-    if not len(at):
-        return
-    frame = texts.frame(kind, picked(rows, at), (day << _DAY_BITS) + at).insert_column(0, pl.lit(str(kind)).alias("kind"))
-    lines = frame.write_csv(include_header=False).splitlines()
-    for number, t, line in zip(rows["insider"][at].tolist(), rows["t"][at].tolist(), lines, strict=True):
-        key[number].append((f"{t:012d}{KINDS.index(kind)}", line))
+    def _write(self, rows: Rows) -> None:
+        frame = self._texts.frame(self._kind, rows, rows["serial"])
+        frame.write_csv(self._file, include_header=False)
+        at = np.flatnonzero(rows["insider"] >= 0)
+        if len(at):
+            listed = frame[at].insert_column(0, pl.lit(str(self._kind)).alias("kind")).write_csv(include_header=False).splitlines()
+            for number, t, line in zip(rows["insider"][at].tolist(), rows["t"][at].tolist(), listed, strict=True):
+                self._key[number].append((f"{t:012d}{KINDS.index(self._kind)}", line))
 
 
 def _write_directory(out: Path, org: Organisation, attendance: Attendance) -> None:
@@ -169,7 +186,7 @@ def _boss(org: Organisation, user: int) -> str:
     return org.names[boss] if boss >= 0 else ""
 
 
-def _write_answers(out: Path, world: World, key: dict[int, list[tuple[str, str]]]) -> None:
+def _write_answers(out: Path, world: World, key: Key) -> None:
     listing = []
     for number, insider in enumerate(world.insiders):
         user = world.org.user_ids[insider.user]

@@ -3,7 +3,7 @@
 import csv
 import filecmp
 import re
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -97,7 +97,7 @@ def test_all_five_scenarios_are_told_after_the_learning_days(made: tuple[Path, S
         assert row["dataset"] == "4.2"
         assert row["details"] == f"r4.2-{row['scenario']}-{row['user']}.csv"
         assert (made[0] / "answers" / f"r4.2-{row['scenario']}" / row["details"]).is_file()
-        start, end = (datetime.strptime(row[name], "%m/%d/%Y %H:%M:%S") for name in ("start", "end"))
+        start, end = (datetime.strptime(row[name], "%m/%d/%Y %H:%M:%S").replace(tzinfo=UTC) for name in ("start", "end"))
         assert (start.date() - date(2010, 1, 4)).days >= 14
         assert start <= end
 
@@ -138,7 +138,9 @@ def test_nobody_acts_before_joining_or_after_leaving_the_directory(made: tuple[P
 
 def test_daily_rates_vary(frames: dict[Kind, pl.DataFrame]) -> None:
     office = frames[Kind.HTTP].with_columns(pl.col("at").dt.date().alias("day")).filter(pl.col("at").dt.weekday() < 6)
-    daily = office.group_by("user", "day").len().group_by("user").agg((pl.std("len") / pl.mean("len")).alias("spread"), pl.len().alias("days"))
+    daily = (
+        office.group_by("user", "day").len().group_by("user").agg((pl.std("len") / pl.mean("len")).alias("spread"), pl.len().alias("days"))
+    )
     spread = daily.filter(pl.col("days") > 15)["spread"]
     assert spread.min() > 0.25  # type: ignore[operator]
     assert spread.median() > 0.4  # type: ignore[operator]
