@@ -32,6 +32,7 @@ class KafkaSource:
         self.partitions = counts[topics[0]]
         """Partition count of every topic."""
         self._generation, self._held, self._group = 0, frozenset[int](), None
+        self._joined = False
         self._away = False
         self._consumer = Consumer({**group_config(client, group, **more), "error_cb": self._on_error})
         self._consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
@@ -41,12 +42,14 @@ class KafkaSource:
         consumer.assign([])
         self._generation += 1
         self._held = frozenset(place.partition for place in assigned)
+        self._joined = True
         # kept from this moment: a later generation's metadata would let a zombie commit
         self._group = consumer.consumer_group_metadata()
 
     def _on_revoke(self, consumer: Consumer, _revoked: list[Assigned]) -> None:
         self._generation += 1
         self._held = frozenset()
+        self._joined = False
         consumer.unassign()
 
     def _on_error(self, error: KafkaError) -> None:
@@ -89,6 +92,10 @@ class KafkaSource:
     def assignment(self) -> tuple[int, frozenset[int]]:
         """How often the assignment has changed, and the partitions held."""
         return self._generation, self._held
+
+    def joined(self) -> bool:
+        """Whether the group has said what this member holds."""
+        return self._joined
 
     def _places(self, partitions: Iterable[int]) -> list[Place]:
         return [Place(topic, partition) for topic in self._topics for partition in sorted(partitions)]

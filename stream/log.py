@@ -82,6 +82,10 @@ class Source(Protocol):
         """A number that grows with every change of assignment, and the partitions held."""
         ...
 
+    def joined(self) -> bool:
+        """Whether the group has said what this member holds, be it nothing; False while it waits for that."""
+        ...
+
     def committed(self, partitions: Iterable[int]) -> dict[TopicPartition, Commit]:
         """What the group has committed, once no transaction over it is pending; logs without a commit are left out."""
         ...
@@ -206,6 +210,10 @@ class MemorySource:
     def assignment(self) -> tuple[int, frozenset[int]]:
         """The partitions it was made with, until a poll tells it that a newer member has them."""
         return (1, self._partitions) if self._partitions else (2, frozenset())
+
+    def joined(self) -> bool:
+        """A member from the start, until it is none any more."""
+        return bool(self._partitions)
 
     def committed(self, partitions: Iterable[int]) -> dict[TopicPartition, Commit]:
         """What the group has committed."""

@@ -6,6 +6,7 @@ devices through the seams `Source`, `Outlet` and `WindowStore` alone.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ import polars as pl
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
 from stream.decode import Decoded, DecodeLimits, decode
-from stream.errors import FencedError, RefusedError, StaleError, TransientError
+from stream.errors import FencedError, PipelineError, RefusedError, StaleError, TransientError
 from stream.kinds import KINDS, Kind, Millis
 from stream.log import Commit, Headers, Out, Outlet, Polled, Records, Source, TopicPartition
 from stream.marks import BadMark, encode_mark, parse_mark
@@ -118,9 +119,17 @@ class WindowWorker:
     """Turns the five topics' events into window records, once each, whatever dies."""
 
     def __init__(
-        self, source: Source, outlet: Outlet, store: WindowStore, topics: Topics, rules: Rules, settings: WorkerSettings, clock: Clock
+        self,
+        source: Source,
+        outlet: Outlet,
+        store: WindowStore,
+        topics: Topics,
+        rules: Rules,
+        settings: WorkerSettings,
+        clock: Clock,
+        wait: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._source, self._outlet, self._store = source, outlet, store
+        self._source, self._outlet, self._store, self._wait = source, outlet, store, wait
         self._topics, self._rules, self._settings, self._clock = topics, rules, settings, clock
         self._owned: dict[int, _Owned] = {}
         self._assignment = 0
@@ -140,20 +149,27 @@ class WindowWorker:
         failures = 0
         while not stop():
             try:
+                if failures:
+                    # whoever has lost the partitions learns of it here, before it claims them again and disturbs their owner
+                    self._source.poll(1, self._settings.poll_ms)
                 self.step()
                 failures = 0
-            except (StaleError, FencedError, TransientError):
-                # whatever of it took effect, recovery finds out
-                self.totals.recoveries += 1
+            except (StaleError, FencedError, TransientError) as error:
                 failures += 1
-                self._forget()
-                if failures > _MOST_FAILURES:
-                    raise
-                # whoever has lost the partitions learns of it here, before it claims them again and disturbs their owner
-                self._source.poll(1, self._settings.poll_ms)
+                self._after_failure(error, failures)
             after_step(self)
             if self._settings.until_done and self.done():
                 return
+
+    def _after_failure(self, error: PipelineError, failures: int) -> None:
+        """Forget everything: whatever of the cycle took effect, recovery finds out."""
+        if not self._settings.trust_bounds:
+            raise PipelineError(f"the embedded broker cannot say whether this was written: {error}; start the run anew") from error
+        if failures > _MOST_FAILURES:
+            raise error
+        self.totals.recoveries += 1
+        self._forget()
+        self._wait(min(0.05 * 2 ** min(failures, 7), 5.0))
 
     def step(self) -> None:
         """One cycle: claim what is new, then close, or read when nothing is due."""
@@ -167,12 +183,15 @@ class WindowWorker:
             self._read()
 
     def done(self) -> bool:
-        """Whether every log has been worked off: marked ones to their last mark, the others to where they ended at the start."""
+        """Whether every log held has been worked off: marked ones to their last mark, the others to where they ended at the start.
+
+        A worker for whom no partition is left is done, too.
+        """
         generation, partitions = self._source.assignment()
         return (
-            generation == self._assignment
+            self._source.joined()
+            and generation == self._assignment
             and partitions == set(self._owned)
-            and bool(partitions)
             and all(not owned.partition.due() and all(self._finished(owned, kind) for kind in KINDS) for owned in self._owned.values())
         )
 

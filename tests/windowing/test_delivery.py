@@ -125,15 +125,8 @@ class Life:
         self.error: BaseException | None = None
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
         settings = WorkerSettings(close_windows=world.rnd.randint(1, 4), max_ahead_ms=24 * HOUR, until_done=True, idle_after_ms=None)
-        self._worker = WindowWorker(
-            GatedSource(world, self._gate),
-            FaultyOutlet(world, self._gate),
-            FaultyStore(world, self._gate),
-            TOPICS,
-            RULES,
-            settings,
-            world.log.clock,
-        )
+        effects = GatedSource(world, self._gate), FaultyOutlet(world, self._gate), FaultyStore(world, self._gate)
+        self._worker = WindowWorker(*effects, TOPICS, RULES, settings, world.log.clock, wait=lambda _: None)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
