@@ -129,3 +129,20 @@ def wait_for_windows(bootstrap_servers: str, namespace: str, n: int) -> None:
         if sum(value is not None for value, _ in read(bootstrap_servers, f"{namespace}.windows")) >= n:
             return
     raise AssertionError("no windows came")
+
+
+def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_dies(
+    apache_kafka: ApacheKafka, redis_server: EmbeddedStore, namespace: str
+) -> None:
+    fill(apache_kafka.bootstrap_servers, namespace, make_log(random.Random(79)))
+    flags = flags_for(apache_kafka.bootstrap_servers, redis_server.url, namespace)
+    first = work(flags)
+    wait_for_windows(apache_kafka.bootstrap_servers, namespace, 1)
+    second = work(flags, "committed", 2)
+    for each in (second, first):
+        _, errors = each.communicate(timeout=120)
+        assert each.returncode in (0, -9), errors.decode()
+    last = work(flags)
+    _, errors = last.communicate(timeout=120)
+    assert last.returncode == 0, errors.decode()
+    check(apache_kafka.bootstrap_servers, namespace, 79)
