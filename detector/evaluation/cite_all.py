@@ -8,7 +8,7 @@ import polars as pl
 from detector.evaluation.figures import CITED_SCHEMA
 from stream.kinds import Kind
 from windowing.calendar import Calendar
-from windowing.domains import FLAGGED, category_of_host, host_of
+from windowing.domains import FLAGGED, authority_of, category_of_host, host_of
 
 OPENS_AT, CLOSES_AT = 7, 19
 """Office hours, Monday to Friday, local time; everything else is after hours."""
@@ -31,10 +31,10 @@ def _cited(kind: Kind, frame: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     if kind in {Kind.DEVICE, Kind.FILE}:
         told = pl.lit(value=True)
     elif kind is Kind.HTTP:
-        hosts = frame.select(host_of(pl.col("url")).alias("host"))["host"].unique().drop_nulls().to_list()
-        told = after_hours | host_of(pl.col("url")).is_in([host for host in hosts if category_of_host(host) in FLAGGED]).fill_null(
-            value=False
-        )
+        authority = authority_of(pl.col("url"))
+        written = frame.select(authority.alias("authority"))["authority"].unique().drop_nulls().to_list()
+        flagged = [text for text in written if category_of_host(host_of(text)) in FLAGGED]
+        told = after_hours | authority.is_in(flagged).fill_null(value=False)
     else:
         told = after_hours
     kept = frame.filter(told)

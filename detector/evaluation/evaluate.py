@@ -32,7 +32,7 @@ from detector.evaluation.figures import (
 )
 from detector.evaluation.metrics import Bools, Floats, Ints, average_precision, curve, summary
 from detector.evaluation.rules import rules_score
-from detector.evaluation.second_look import Cited, second_look
+from detector.evaluation.second_look import Cited, Question, second_look
 from detector.evaluation.shelf import Shelf
 from detector.evaluation.splits import cut_day, folds_of
 from detector.evaluation.truth import AnswerKey, day_calendar, read_answers
@@ -140,8 +140,20 @@ def evaluate(
     """
     with Shelf() as shelf:
         exam = _Exam(directory, plan, fit, backends or {}, steps or Steps(), shelf)
-        tracks = {track: exam.track(track) for track in plan.tracks}
+        tracks = exam.tracks()
         return Evaluation(exam.summary(tracks), tracks, exam.key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A track before the second look: its figures so far, and the first seed's judgements, models and folds."""
+
+    figures: Figures
+    judged: Judged
+    told: pl.DataFrame
+    reasons: dict[str, str]
+    makers: Sequence[Backend]
+    fold: Ints
 
 
 class _Exam:
@@ -178,8 +190,17 @@ class _Exam:
         for batch in made:
             self.shelf.put(batch, lambda *event: event in watched)
 
-    def track(self, track: str) -> TrackResult:
-        """Everything about one track."""
+    def tracks(self) -> dict[str, TrackResult]:
+        """Everything about every track of the plan."""
+        taken = [self._track(track) for track in self.plan.tracks]
+        for each, more in zip(taken, self._second_look(taken), strict=True):
+            each.figures.update(more)
+        return {
+            track: TrackResult(each.figures, each.judged, each.told, each.reasons)
+            for track, each in zip(self.plan.tracks, taken, strict=True)
+        }
+
+    def _track(self, track: str) -> "_Taken":
         several: list[Judged] = []
         extra: list[dict[str, int]] = []
         self.told, self.reasons = [], {}
@@ -200,13 +221,11 @@ class _Exam:
         found["spread"] = {"pr_auc": summary([float(self._pr_auc(judged)) for judged in several])[1], "seeds": len(seeds)}
         if self.plan.replicates:
             found["intervals"] = intervals(several, self.key, self.plan.seeds[0], self.plan.replicates)
-        self.steps.working(f"{track}: second look", 0, 1)
-        found |= self._second_look(several[0], first, fold_of[seeds[0]])
         if track not in self.backends:
             found["chronological"] = self._chronological(track, fold_of[seeds[0]], seeds[0])
         found["baselines"] = self._baselines(track, several)
         told = pl.DataFrame(self.told, schema=TOLD_SCHEMA, orient="row")
-        return TrackResult(found, several[0], told, self.reasons)
+        return _Taken(found, several[0], told, self.reasons, first, fold_of[seeds[0]])
 
     def _n_folds(self, track: str) -> int:
         return 1 if track in self.backends else self.plan.folds
@@ -266,26 +285,42 @@ class _Exam:
     def _pr_auc(self, judged: Judged) -> float:
         return average_precision(curve(self.truth, judged.days["score"].to_numpy()))
 
-    def _second_look(self, judged: Judged, makers: Sequence[Backend], fold: Ints) -> Figures:
-        """The deletion test over right alerts, and the rule that cites everything on the same alerts."""
+    def _second_look(self, taken: Sequence["_Taken"]) -> list[Figures]:
+        """For each track the deletion test over right alerts, and the rule that cites everything on the same alerts."""
+        asked = [self._question(each.judged) for each in taken]
+        left: list[dict[tuple[str, int, int], Verdict | None]] = [{} for _ in taken]
+        rules = [[pl.DataFrame(schema=CITED_SCHEMA)] for _ in taken]
+        days = sum(len(question.alerts) for question, _ in asked)
+        looks = second_look(
+            self.directory, self.calendar, self.people, self.plan.describe, [question for question, _ in asked], self.plan.seeds[0]
+        )
+        for done, look in enumerate(looks):
+            self.steps.working("a second look at alerts", done, days)
+            each = taken[look.question]
+            rules[look.question].append(look.rule)
+            for user, draw, window in look.without:
+                backend = each.makers[self._fold_of_user(each.fold, user)] if len(each.makers) > 1 else each.makers[0]
+                left[look.question][user, look.day, draw] = backend.judge([window])[0] if window is not None else None
+        return [
+            {
+                "deletion": _deletion(chosen, left[number]),
+                "evidence_of_rule": citations(evidence_figures(each.judged.days, pl.concat(rules[number]).unique(EVENT), self.key.events)),
+            }
+            for number, (each, (_, chosen)) in enumerate(zip(taken, asked, strict=True))
+        ]
+
+    def _fold_of_user(self, fold: Ints, user: str) -> int:
+        return int(fold[np.searchsorted(self.users, user)])
+
+    def _question(self, judged: Judged) -> tuple[Question, pl.DataFrame]:
+        """What to ask of one track's alerts, and the right ones (`user, day, score`) whose windows are to be judged again."""
         alerts = judged.days.filter("alert")
-        right = alerts.join(self.key.days().select(DAY), on=DAY, how="semi").select(*DAY, "score")
+        right = alerts.join(self.key.days().select(DAY), on=DAY, how="semi", maintain_order="left").select(*DAY, "score")
         chosen = right.sample(MOST_DELETED, seed=self.plan.seeds[0]) if right.height > MOST_DELETED else right
-        events = _cited_by_day(alerts, judged.cited)
         deleting: dict[int, frozenset[str]] = {
             int(day): frozenset(part["user"]) for (day,), part in chosen.partition_by("day", as_dict=True).items()
         }
-        of_user = {str(user): int(number) for user, number in zip(self.users, fold, strict=True)}
-        left: dict[tuple[str, int, int], Verdict | None] = {}
-        rules = [pl.DataFrame(schema=CITED_SCHEMA)]
-        looks = second_look(self.directory, self.calendar, self.people, self.plan.describe, events, deleting, self.plan.seeds[0])
-        for look in looks:
-            rules.append(look.rule)
-            for user, draw, window in look.without:
-                backend = makers[of_user[user]] if len(makers) > 1 else makers[0]
-                left[user, look.day, draw] = backend.judge([window])[0] if window is not None else None
-        rule = evidence_figures(judged.days, pl.concat(rules).unique(EVENT), self.key.events)
-        return {"deletion": _deletion(chosen, left), "evidence_of_rule": citations(rule)}
+        return Question(_cited_by_day(alerts, judged.cited), deleting), chosen
 
     def _chronological(self, track: str, fold: Ints, seed: int) -> Figures:
         """Other users' past only: train on days before the cut, test on days from it on."""

@@ -3,7 +3,7 @@
 Knows windows and profiles, no model: whoever asks judges what comes out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +23,24 @@ Cited = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class SecondLook:
-    """What one day gave: `without` holds (user, draw, window), draw -1 for the cited events removed and 0.. for random ones.
-
-    A window is None when nothing was left of the user's day. `rule` is what the rule cites, `user, day, kind, id`.
+class Question:
+    """What is asked of the second look: `alerts` is what was cited, by day and user; `deleting` names users by day whose windows are
+    to be made again without events.
     """
 
+    alerts: Mapping[int, Mapping[str, Cited]]
+    deleting: Mapping[int, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """What one day gave to one question (by number).
+
+    `without` holds (user, draw, window), draw -1 for the cited events removed and 0.. for random ones; the window is None when
+    nothing was left of the user's day. `rule` is what the rule cites, `user, day, kind, id`.
+    """
+
+    question: int
     day: int
     without: list[tuple[str, int, Window | None]]
     rule: pl.DataFrame
@@ -39,30 +51,29 @@ def second_look(
     calendar: Calendar,
     people: Directory | None,
     settings: DescribeSettings,
-    alerts: Mapping[int, Mapping[str, Cited]],
-    deleting: Mapping[int, frozenset[str]],
+    questions: Sequence[Question],
     seed: int,
 ) -> Iterator[SecondLook]:
-    """Go through a directory again.
+    """Go through a directory again, once for all questions.
 
     Args:
         directory: the CERT directory.
         calendar: of days.
         people: as the windows were first made with.
         settings: likewise.
-        alerts: what was cited, by day and user.
-        deleting: users by day whose windows are to be made again without events.
+        questions: what to find out.
         seed: of the random events.
     """
     profiles = Profiles(calendar)
     for day, events in panes_of(directory, calendar, None):
-        if day in alerts:
-            mine = _of_users(events, alerts[day])
-            yield SecondLook(
-                day,
-                list(_without(mine, day, calendar, profiles, people, settings, alerts[day], deleting.get(day, frozenset()), seed)),
-                cite_all(mine, calendar),
-            )
+        for number, question in enumerate(questions):
+            cited = question.alerts.get(day)
+            if cited is None:
+                continue
+            mine = _of_users(events, cited)
+            deleting = question.deleting.get(day, frozenset())
+            windows = list(_without(mine, day, calendar, profiles, people, settings, cited, deleting, seed))
+            yield SecondLook(number, day, windows, cite_all(mine, calendar))
         profiles.fold(events, day)
 
 
