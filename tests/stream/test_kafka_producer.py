@@ -19,6 +19,7 @@ from stream.partitioner import partition_of
 from stream.replay import MemorySink, Replay, ReplayPlan
 from stream.topics import TopicLayout, create_topics
 from tests.servers import ApacheKafka, EmbeddedBroker
+from tests.servers import create_topics as create_plain_topics
 from tests.stream.cert_files import write_directory
 
 PARTITIONS = 3
@@ -106,8 +107,9 @@ def test_more_records_than_the_queue_holds_are_all_delivered(apache_kafka: Apach
 
 
 def test_a_record_that_the_broker_refuses_ends_the_replay(apache_kafka: ApacheKafka, namespace: str) -> None:
-    client, layout = layout_on(apache_kafka, namespace)
-    sink = KafkaEventSink(client, PARTITIONS)
-    sink.send(layout.name("http"), [b"ana"], [os.urandom(3_000_000)], None)
+    topic = f"{namespace}.narrow"
+    create_plain_topics(apache_kafka.bootstrap_servers, [topic], PARTITIONS, max_message_bytes="1000")
+    sink = KafkaEventSink({"bootstrap.servers": apache_kafka.bootstrap_servers}, PARTITIONS)
+    sink.send(topic, [b"ana"], [os.urandom(5000)], None)
     with pytest.raises(TransientError, match="did not take a record"):
         sink.flush()
