@@ -6,15 +6,15 @@ and what the alert memory's log says. Talks to the devices through the seams `So
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from detector.backend import Backend
-from detector.verdict import Verdict
+from detector.verdict import Verdict, checked
 from sinks.alert_memory import Activity, Finding, decide, decode_findings, encode_findings
 from sinks.ocsf import Origin, alerting, detection_finding, encode
-from sinks.records import cloud_headers, verdict_record
+from sinks.records import cloud_headers, partition_lists, verdict_record
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
 from stream.errors import PipelineError, PoisonError, RefusedError, TransientError
@@ -55,12 +55,12 @@ class DetectSettings:
 class PastRecords(Protocol):
     """Records that are committed already, read outside of any group."""
 
-    def latest(self, at: TopicPartition) -> dict[bytes, bytes]:
-        """The newest value of each key of a compacted topic-partition, read to its end."""
+    def latest(self, logs: Iterable[TopicPartition]) -> dict[TopicPartition, dict[bytes, bytes]]:
+        """The newest value of each key of compacted topic-partitions, each read to its end."""
         ...
 
-    def any(self, at: TopicPartition) -> bool:
-        """Whether a topic-partition holds a committed record."""
+    def holding(self, logs: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Those of the topic-partitions that hold a committed record."""
         ...
 
 
@@ -70,14 +70,14 @@ class MemoryPast:
     def __init__(self, log: MemoryLog) -> None:
         self._log = log
 
-    def latest(self, at: TopicPartition) -> dict[bytes, bytes]:
+    def latest(self, logs: Iterable[TopicPartition]) -> dict[TopicPartition, dict[bytes, bytes]]:
         """The newest value of each key."""
-        newest = {kept.key: kept.value for kept in self._log.logs[at]}
-        return {key: value for key, value in newest.items() if key is not None and value is not None}
+        newest = {at: {kept.key: kept.value for kept in self._log.logs[at]} for at in logs}
+        return {at: {key: value for key, value in found.items() if key is not None and value is not None} for at, found in newest.items()}
 
-    def any(self, at: TopicPartition) -> bool:
-        """Whether there is a record."""
-        return bool(self._log.logs[at])
+    def holding(self, logs: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Those of the logs that hold a record."""
+        return {at for at in logs if self._log.logs[at]}
 
 
 @dataclass(slots=True)
@@ -167,8 +167,10 @@ class DetectWorker:
         self._polled_ms: Millis = clock.now_ms()
         self._owned: dict[int, _Owned] = {}
         self._assignment = 0
-        self._ends: dict[int, tuple[int, bool]] = {}
-        """Per partition held so far: its end when this worker first saw it, and whether it then held marks (as far as known)."""
+        self._bounds: dict[int, tuple[int, int]] = {}
+        """Per partition of the topic: where it began and ended when this worker started."""
+        self._marked: set[int] = set()
+        """Partitions that held clock marks then, as far as is known."""
         self.totals = Totals()
 
     # the loop --------------------------------------------------------------------------------------------------------
@@ -181,15 +183,18 @@ class DetectWorker:
             FencedError: another process works under the same transactional id.
         """
         failures = 0
+        self._bounds = self._bounds or {at.partition: bounds for at, bounds in self._source.bounds(range(self._topics.partitions)).items()}
         while not stop():
             try:
                 self.step()
+                finished = self._settings.until_done and self._all_done()
                 failures = 0
             except TransientError as error:
                 failures += 1
                 self._after_failure(error, failures)
+                continue
             after_step(self)
-            if self._settings.until_done and self.done:
+            if finished:
                 return
 
     def _after_failure(self, error: TransientError, failures: int) -> None:
@@ -219,12 +224,11 @@ class DetectWorker:
 
     @property
     def done(self) -> bool:
-        """Whether all that lay in its partitions when they were first assigned has been dealt with.
+        """Whether all that lay in its own partitions when this worker started has been dealt with.
 
-        A partition that held clock marks is done when it has shown a replay's last one. A worker without partitions is not
-        done: those of others become its own when they are.
+        A partition that held clock marks is done when it has shown a replay's last one.
         """
-        return bool(self._owned) and all(self._finished(owned) for owned in self._owned.values())
+        return all(self._finished(owned) for owned in self._owned.values())
 
     def _finished(self, owned: _Owned) -> bool:
         if owned.marks_before_end and not owned.note.last:
@@ -232,6 +236,39 @@ class DetectWorker:
         if self._settings.trust_bounds:
             return owned.position >= owned.end_at_start
         return owned.note.last or (owned.standing_ms is not None and owned.standing_ms >= self._settings.end_stands_ms)
+
+    def _all_done(self) -> bool:
+        """Whether the whole topic has been dealt with, partitions of others included: one of them may have died.
+
+        What others have done is seen by what the group has committed.
+        """
+        if not self.done:
+            return False
+        foreign = sorted(set(range(self._topics.partitions)) - set(self._owned))
+        if not self._settings.trust_bounds:
+            return not foreign  # there is but one worker: what is foreign is not assigned yet
+        self._commit_ends()
+        commits = self._source.committed(foreign) if foreign else {}
+        return all(self._finished_by_others(number, commits.get(TopicPartition(self._topics.windows, number))) for number in foreign)
+
+    def _finished_by_others(self, number: int, commit: Commit | None) -> bool:
+        start, end = self._bounds[number]
+        if commit is None:
+            return start == end
+        note = Note.decode(commit.note)
+        return note.last if note.marks else commit.offset >= end
+
+    def _commit_ends(self) -> None:
+        """Commit the ends of logs that end in a transaction's marker, behind the last record: others look for them."""
+        commits = {
+            TopicPartition(self._topics.windows, owned.number): Commit(owned.position, owned.note.encode())
+            for owned in self._owned.values()
+            if owned.position > owned.committed and owned.position > 0
+        }
+        if commits:
+            self._outlet.transact([], commits, self._source.group())
+            for at, commit in commits.items():
+                self._owned[at.partition].committed = commit.offset
 
     @property
     def partitions(self) -> Sequence[int]:
@@ -250,41 +287,51 @@ class DetectWorker:
         The alert memory is read after the committed offsets are stable: only then does it hold all that belongs to them.
         """
         self._owned.clear()
-        held = sorted(held)
-        commits = self._source.committed(held) if held else {}
-        bounds = self._source.bounds(held) if held else {}
-        for number in held:
-            at = TopicPartition(self._topics.windows, number)
-            self._owned[number] = self._claimed(at, commits.get(at), *bounds[at])
-        if held:
-            self._source.start({TopicPartition(self._topics.windows, number): owned.position for number, owned in self._owned.items()})
+        logs = [TopicPartition(self._topics.windows, number) for number in sorted(held)]
+        commits = self._source.committed([at.partition for at in logs]) if logs else {}
+        bounds = self._source.bounds([at.partition for at in logs]) if logs else {}
+        self._refuse_to_double([at for at in logs if at not in commits])
+        memories = self._past.latest([TopicPartition(self._topics.alert_memory, at.partition) for at in logs])
+        for at in logs:
+            memory = memories[TopicPartition(self._topics.alert_memory, at.partition)]
+            self._owned[at.partition] = self._claimed(at, commits.get(at), bounds[at], memory)
+        if logs:
+            self._source.start({at: self._owned[at.partition].position for at in logs})
         self._assignment = generation
 
-    def _claimed(self, at: TopicPartition, commit: Commit | None, start: int, end: int) -> _Owned:
-        number = at.partition
-        if commit is None:
-            if self._past.any(TopicPartition(self._topics.verdicts, number)):
-                raise RefusedError(
-                    f"{self._topics.verdicts} holds records, but the group has no committed position in {at.topic} (it expires seven days "
-                    "after the last member left): judging from the start would double them; use a new namespace"
-                )
-            commit = Commit(start)
-        elif not start <= commit.offset <= end:
+    def _refuse_to_double(self, uncommitted: Sequence[TopicPartition]) -> None:
+        """Refuse to judge from the start what has been judged before.
+
+        Raises:
+            RefusedError: a partition has verdicts, but no position.
+        """
+        if found := self._past.holding([TopicPartition(self._topics.verdicts, at.partition) for at in uncommitted]):
+            where = partition_lists([at.partition for at in found])
             raise RefusedError(
-                f"the group's position {commit.offset} in {at.topic}, partition {number}, lies outside its log ({start} to {end}): records "
-                "expired unread, or the topic was made anew; use a new namespace"
+                f"{self._topics.verdicts} holds records (partitions {where}), but the group has no "
+                f"committed position in {self._topics.windows}: it expires seven days after the last member left. Judging from the start "
+                "would double them; use a new namespace"
+            )
+
+    def _claimed(self, at: TopicPartition, commit: Commit | None, bounds: tuple[int, int], memory: Mapping[bytes, bytes]) -> _Owned:
+        start, end = bounds
+        commit = commit or Commit(start)
+        if not start <= commit.offset <= end:
+            raise RefusedError(
+                f"the group's position {commit.offset} in {at.topic}, partition {at.partition}, lies outside its log ({start} to {end}): "
+                "records expired unread, or the topic was made anew; use a new namespace"
             )
         note = Note.decode(commit.note)
-        end_at_start, marks = self._ends.setdefault(number, (end, note.marks))
-        memory = self._past.latest(TopicPartition(self._topics.alert_memory, number))
+        if note.marks:
+            self._marked.add(at.partition)
         return _Owned(
-            number,
+            at.partition,
             position=commit.offset,
             committed=commit.offset,
-            end_at_start=end_at_start,
+            end_at_start=self._bounds.setdefault(at.partition, bounds)[1],
             memory={user: decode_findings(record) for user, record in memory.items()},
             note=note,
-            marks_before_end=marks,
+            marks_before_end=at.partition in self._marked,
         )
 
     # a batch ---------------------------------------------------------------------------------------------------------
@@ -330,7 +377,7 @@ class DetectWorker:
             verdicts = self._backend.judge(windows)
             if [verdict.window_id for verdict in verdicts] != [window.id for window in windows]:
                 raise PipelineError(f"backend {self._backend.name} did not answer window by window")
-            return list(verdicts)
+            return [checked(verdict, window) for verdict, window in zip(verdicts, windows, strict=True)]
         except PoisonError as error:
             if len(windows) == 1:
                 return [error]
@@ -349,7 +396,7 @@ class DetectWorker:
                 mark = parse_mark(None, headers)
                 note = Note(marks=True, last=note.last or mark.last)
                 if (raw.offset() or 0) < owned.end_at_start:
-                    self._ends[owned.number] = (owned.end_at_start, True)
+                    self._marked.add(owned.number)
                 work.out.append(Out(TopicPartition(self._topics.verdicts, owned.number), None, None, headers))
             elif isinstance(verdict, PoisonError):
                 self._bury(found, row, verdict, work)
@@ -398,8 +445,9 @@ class DetectWorker:
             self._owned[number].memory[user] = findings
         for at, commit in work.commits.items():
             owned = self._owned[at.partition]
-            owned.position, owned.note = commit.offset, Note.decode(commit.note)
-            owned.marks_before_end = self._ends[owned.number][1]
+            owned.position = owned.committed = commit.offset
+            owned.note = Note.decode(commit.note)
+            owned.marks_before_end = owned.number in self._marked
             owned.standing_ms = None
         mine = self.totals
         mine.windows += work.totals.windows

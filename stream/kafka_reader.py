@@ -5,7 +5,7 @@ Knows nothing of what the records hold. Commits nothing, so any number of reader
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message
 
@@ -25,8 +25,9 @@ def read_all(
 ) -> Iterator[list[Message]]:
     """All committed records of the topics, marks included, in batches; those of one topic-partition in order.
 
-    Ends where the logs ended when reading began; records written meanwhile may be among them. `embedded`: the broker's end
-    offsets are not to be believed; a log ends where polls have found its end for 2 s.
+    Ends where the logs ended when reading began; records written meanwhile may be among them. The embedded broker misstates the
+    end to readers of committed records (measured: 0 while a transaction is open), and is asked for that of all records; should a
+    log's end lie before that all the same, it counts there when polls have found it for 2 s (`embedded`).
 
     Raises:
         RefusedError: there is no such topic.
@@ -41,8 +42,7 @@ def read_places(
 ) -> Iterator[list[Message]]:
     """As `read_all`, for some topic-partitions."""
     found = bounds(client, places)
-    # what is known to be empty needs no consumer; the embedded broker is not believed
-    wanted = {place: bound for place, bound in found.items() if embedded or bound.start < bound.end}
+    wanted = {place: bound for place, bound in found.items() if bound.start < bound.end}
     if not wanted:
         return
     consumer = Consumer(group_config(client, "daywatch-reader"))
@@ -69,11 +69,11 @@ def _to_the_end(
             if error is None:
                 batch.append(message)
                 since.pop(place, None)
-                if not embedded and (message.offset() or 0) + 1 >= waiting.get(place, 0):
+                if (message.offset() or 0) + 1 >= waiting.get(place, 0):
                     waiting.pop(place, None)
             elif is_end(error):
                 since.setdefault(place, time.monotonic())
-                if not embedded and (message.offset() or 0) >= waiting.get(place, 0):
+                if (message.offset() or 0) >= waiting.get(place, 0):
                     waiting.pop(place, None)
             else:
                 check_polled(error)
@@ -90,9 +90,14 @@ def _to_the_end(
             raise TransientError("Kafka has sent nothing for a long time; is the broker well?")
 
 
-def follow(
-    client: Mapping[str, Any], topics: Sequence[str], *, stop: Callable[[], bool] = lambda: False, from_start: bool = True
-) -> Iterator[list[Message]]:
+class Followed(NamedTuple):
+    """Records that have come, and whether every log has been read to its end at least once."""
+
+    messages: list[Message]
+    caught_up: bool
+
+
+def follow(client: Mapping[str, Any], topics: Sequence[str], *, stop: Callable[[], bool] = lambda: False) -> Iterator[Followed]:
     """All committed records of the topics and then those that come, until told to stop. Yields empty batches while none come.
 
     Raises:
@@ -101,18 +106,21 @@ def follow(
     """
     places = [Place(topic, number) for topic in topics for number in range(partitions_of(client, topic))]
     found = bounds(client, places)
+    behind = {place for place, bound in found.items() if bound.start < bound.end}
     consumer = Consumer(group_config(client, "daywatch-reader", topic_metadata_refresh_interval_ms=30_000))
     try:
-        assign_at(consumer, {place: bound.start if from_start else bound.end for place, bound in found.items()})
+        assign_at(consumer, {place: bound.start for place, bound in found.items()})
         while not stop():
             batch = []
             for message in _consume(consumer):
                 error = message.error()
                 if error is None:
                     batch.append(message)
-                elif not is_end(error):
+                elif is_end(error):
+                    behind.discard(Place(message.topic() or "", message.partition() or 0))
+                else:
                     check_polled(error)
-            yield batch
+            yield Followed(batch, not behind)
     finally:
         consumer.close()
 
@@ -131,18 +139,19 @@ class KafkaPast:
         """Say how to connect; each question is asked with a consumer of its own."""
         self._client, self._embedded = client, embedded
 
-    def latest(self, at: TopicPartition) -> dict[bytes, bytes]:
-        """The newest value of each key, read to the log's end; keys whose newest value is null are left out."""
-        newest: dict[bytes, bytes] = {}
-        for batch in read_places(self._client, [Place(*at)], embedded=self._embedded):
+    def latest(self, logs: Iterable[TopicPartition]) -> dict[TopicPartition, dict[bytes, bytes]]:
+        """The newest value of each key, each log read to its end; keys whose newest value is null are left out."""
+        newest: dict[TopicPartition, dict[bytes, bytes]] = {at: {} for at in logs}
+        for batch in read_places(self._client, [Place(*at) for at in newest], embedded=self._embedded):
             for message in batch:
+                at = TopicPartition(message.topic() or "", message.partition() or 0)
                 key, value = message.key(), message.value()
                 if key is not None and value is not None:
-                    newest[key] = value
+                    newest[at][key] = value
                 elif key is not None:
-                    newest.pop(key, None)
+                    newest[at].pop(key, None)
         return newest
 
-    def any(self, at: TopicPartition) -> bool:
-        """Whether the log holds a committed record."""
-        return any(True for _ in read_places(self._client, [Place(*at)], embedded=self._embedded))
+    def holding(self, logs: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Those of the logs that hold a committed record."""
+        return {at for at in logs if any(True for _ in read_places(self._client, [Place(*at)], embedded=self._embedded))}

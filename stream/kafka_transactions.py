@@ -18,6 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from stream.errors import FencedError, TransientError
 
 TRANSACTION_TIMEOUT_MS = 10_000
+_REOPEN_AT_ONCE_S = 5.0
 
 # what the broker says to a producer whose transactional id somebody else has taken - or whose transaction it has timed out itself
 _FENCING = frozenset(
@@ -124,7 +125,7 @@ class TransactionalProducer:
         member's mark, and its commit is refused.
 
         Raises:
-            TransientError: failed or uncertain; the producer is gone, recover and go on.
+            TransientError: failed or uncertain; there is a new producer, or will be with the next call. Recover and go on.
             FencedError: another producer has taken this transactional id.
         """
         if self._producer is None:
@@ -135,10 +136,15 @@ class TransactionalProducer:
         try:
             self._attempt(producer, records, offsets, group, within_s)
         except KafkaException as error:
-            self.discard()
             # a transaction that outlived its time-out was ended by the broker, which then answers as it does to a fenced producer
             young = time.monotonic() - began < TRANSACTION_TIMEOUT_MS / 1000
-            raise _sorted_out(error, "failed or uncertain", fenced=young) from error
+            failure = _sorted_out(error, "failed or uncertain", fenced=young)
+            self.discard()
+            if isinstance(failure, TransientError):
+                # what is left pending would hold up the recovery of this very worker until its time-out
+                with contextlib.suppress(TransientError):
+                    self.reopen(_REOPEN_AT_ONCE_S)
+            raise failure from error
         except BaseException:
             self.discard()
             raise

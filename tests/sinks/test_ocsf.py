@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from detector.verdict import EventRef
 from sinks.alert_memory import Activity, decide
 from sinks.ocsf import MOST_TEXT, Origin, alerting, detection_finding, encode, kind_of, type_uid
+from sinks.ocsf_schema import alert_json_schema
+from sinks.records import verdict_json_schema, verdict_record
 from stream.kinds import KINDS, Kind
 from tests.sinks.ocsf_rules import SCHEMA, problems
 from tests.sinks.windows import EVENTS, FIRST, FixedBackend, day_of, event, window_record
@@ -52,6 +55,28 @@ def test_events_of_every_kind_keep_the_rules_as_evidence(kind: Kind) -> None:
     assert problems(record) == []
     assert record["finding_info"]["related_events"][0]["uid"] == "{e1}"
     assert record["evidences"][0]["data"] == event(kind, "{e1}", FIRST)
+
+
+def test_alerts_fit_the_json_schema_that_is_published_for_them() -> None:
+    schema = alert_json_schema()
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    update = alert(day_of("ana", 1, 0.95), earlier=day_of("ana", 0, 0.9))
+    for record in (alert(), update):
+        assert [error.message for error in validator.iter_errors(json.loads(encode(record)))] == []
+    for problem, breaks in BREAKS.items():
+        record = alert()
+        breaks(record)
+        # that two members agree with each other is more than this JSON Schema says
+        assert list(validator.iter_errors(record)) or "says" in problem or "type_uid" in problem, problem
+
+
+def test_verdicts_fit_the_json_schema_that_is_published_for_them() -> None:
+    schema = verdict_json_schema()
+    Draft202012Validator.check_schema(schema)
+    for risk, uid in ((0.1, None), (0.9, "0" * 32)):
+        [verdict] = FixedBackend().judge([parse_window(day_of("ana", 0, risk))])
+        assert list(Draft202012Validator(schema).iter_errors(json.loads(verdict_record(verdict, uid)))) == []
 
 
 # what breaks a rule must be seen: otherwise the tests above say nothing

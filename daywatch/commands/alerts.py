@@ -1,0 +1,204 @@
+"""`daywatch alerts`: show the alerts of a topic or a file. Knows where they come from and which are wanted, not how they look."""
+
+import re
+import signal
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+
+from daywatch.cli import settings_of
+from stream.errors import ConfigurationError
+from stream.kinds import Millis
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from daywatch.settings import Settings
+    from sinks.show import Change, Findings
+
+
+def alerts(
+    ctx: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Alerts as JSON lines, - for standard input (default: the topic).", show_default=False),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing alerts as they come; Ctrl-C ends it.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The records themselves, one a line, updates as they are.")] = False,
+    user: Annotated[str | None, typer.Option(help="Of this user only.", show_default=False)] = None,
+    min_risk: Annotated[int, typer.Option(min=0, max=100, help="Of this risk or more, 0-100.")] = 0,
+    since: Annotated[
+        str | None, typer.Option(help="Last told of since then: 2010-07-01, 2010-07-01T09:00, or 36h, 7d before now.", show_default=False)
+    ] = None,
+) -> None:
+    """Show alerts with the events they cite: who, when, why.
+
+    Updates are folded into their alert; the oldest comes first. Times are those of the organisation's zone.
+    """
+    settings = settings_of(ctx)
+    if follow and file is not None:
+        raise typer.BadParameter("a file cannot be followed", param_hint="--follow")
+    wanted = Wanted(user, min_risk, _since(since, settings.zone))
+    stop = _Stop() if follow else None
+    source = _from_topic(settings, stop) if file is None else _from_file(file)
+    _show(source, wanted, settings.zone, as_json=json)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which alerts are to be shown; `since_ms` in UTC ms of event time."""
+
+    user: str | None = None
+    min_risk: int = 0
+    since_ms: Millis | None = None
+
+    def __call__(self, user: str, risk: int, time_ms: Millis) -> bool:
+        """Whether an alert of this user, risk and time is."""
+        return (self.user is None or user == self.user) and risk >= self.min_risk and (self.since_ms is None or time_ms >= self.since_ms)
+
+
+class _Stop:
+    def __init__(self) -> None:
+        self._asked = False
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self._ask)
+
+    def _ask(self, _number: int, _frame: object) -> None:
+        self._asked = True
+
+    def asked(self) -> bool:
+        return self._asked
+
+
+def _since(text: str | None, zone: str) -> Millis | None:
+    """A day or time of the organisation, or a duration before now.
+
+    Raises:
+        typer.BadParameter: it is neither.
+    """
+    if text is None:
+        return None
+    from daywatch.settings import parse_duration
+    from stream.clock import SystemClock
+
+    try:
+        if re.match(r"\d{4}-", text):
+            moment = datetime.fromisoformat(text)
+            return round((moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).timestamp() * 1000)
+        return SystemClock().now_ms() - parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no day, time or duration", param_hint="--since") from error
+
+
+# a batch of records, and whether all that was there at the start has been read
+_Batches = Iterable[tuple[list[bytes], bool]]
+
+
+def _from_file(path: Path) -> _Batches:
+    """The whole file as one batch.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from error
+    yield [line for line in text.splitlines() if line.strip()], True
+
+
+def _from_topic(settings: "Settings", stop: "_Stop | None") -> _Batches:
+    from stream.kafka_reader import follow, read_all
+
+    client, topics = settings.kafka.client(), [settings.topic("alerts")]
+    if stop is not None:
+        for followed in follow(client, topics, stop=stop.asked):
+            yield _values(followed.messages), followed.caught_up
+        return
+    found: list[bytes] = []
+    for batch in read_all(client, topics, embedded=settings.kafka.embedded):
+        found += _values(batch)
+    yield found, True
+
+
+def _values(messages: Iterable[Any]) -> list[bytes]:
+    return [value for message in messages if (value := message.value()) is not None]
+
+
+def _show(batches: _Batches, wanted: Wanted, zone: str, *, as_json: bool) -> None:
+    from sinks.show import Findings
+
+    findings, shown_before, number = Findings(), False, 0
+    console = _console()
+    for records, caught_up in batches:
+        changes = []
+        for record in records:
+            number += 1
+            changes.append((record, _taken(findings, record, number)))
+        if as_json:
+            _print_json(changes, wanted)
+        elif shown_before:
+            for _, change in changes:
+                _print_change(change, wanted, zone, console)
+        elif caught_up:
+            # those that were there already are shown as they stand; from then on each record as it comes
+            _print_all(findings, wanted, zone, console)
+        shown_before = shown_before or caught_up
+    if not as_json:
+        _count(findings, wanted)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    # in a pipe nothing is cut: whoever reads it there has no width
+    return Console(highlight=False, soft_wrap=False) if sys.stdout.isatty() else Console(highlight=False, width=1_000)
+
+
+def _taken(findings: "Findings", record: bytes, number: int) -> "Change":
+    from sinks.show import BadAlert
+
+    try:
+        return findings.take(record)
+    except BadAlert as error:
+        raise ConfigurationError(f"record {number}: {error}") from error
+
+
+def _print_json(changes: "Iterable[tuple[bytes, Change]]", wanted: Wanted) -> None:
+    import orjson
+
+    for record, change in changes:
+        parsed: Mapping[str, Any] = orjson.loads(record)
+        if wanted(change.alert.user, int(parsed.get("risk_score", 0)), int(parsed["time"])):
+            sys.stdout.buffer.write(orjson.dumps(parsed) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _print_all(findings: "Findings", wanted: Wanted, zone: str, console: "Console") -> None:
+    from sinks.show import alert_text
+
+    for alert in sorted(findings.by_uid.values(), key=lambda found: (found.created_ms, found.user, found.uid)):
+        if wanted(alert.user, alert.risk, alert.time_ms):
+            console.print(alert_text(alert, zone))
+
+
+def _print_change(change: "Change", wanted: Wanted, zone: str, console: "Console") -> None:
+    from sinks.show import alert_text, update_text
+
+    alert = change.alert
+    if wanted(alert.user, alert.risk, alert.time_ms):
+        known = change.risk_before is not None and wanted(alert.user, change.risk_before, alert.time_ms)
+        console.print(update_text(change, zone) if known else alert_text(alert, zone))
+
+
+def _count(findings: "Findings", wanted: Wanted) -> None:
+    found = [alert for alert in findings.by_uid.values() if wanted(alert.user, alert.risk, alert.time_ms)]
+    users = len({alert.user for alert in found})
+    rest = f" of {len(findings.by_uid):,}" if len(found) < len(findings.by_uid) else ""
+    sys.stderr.write(f"{len(found):,}{rest} alert{'s' if len(found) != 1 else ''}, {users:,} user{'s' if users != 1 else ''}\n")

@@ -1,0 +1,153 @@
+"""`daywatch detect`: the detect worker on the command line. Knows only how to put the parts together and what to show."""
+
+import signal
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daywatch.cli import settings_of
+
+if TYPE_CHECKING:
+    from daywatch.settings import Settings
+    from detector.backend import Backend
+    from sinks.detect_worker import DetectWorker
+
+
+class Track(StrEnum):
+    """Which features may be used."""
+
+    ALL = "all"
+    SHORTCUT_FREE = "shortcut-free"
+
+
+def detect(
+    ctx: typer.Context,
+    backend: Annotated[str | None, typer.Option(help="Who judges: baseline (default).", show_default=False)] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="The fitted model (default: the one that comes with Daywatch).", show_default=False)
+    ] = None,
+    track: Annotated[
+        Track | None,
+        typer.Option(help="Features to use: all (default), or without those that give CERT's scenarios away.", show_default=False),
+    ] = None,
+    until_done: Annotated[bool, typer.Option("--until-done", help="Stop when everything that was there has been worked off.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it goes well.")] = False,
+) -> None:
+    """Judge windows: leave a verdict for each, and raise an alert, with the events it rests on, where it is due.
+
+    Reads NAMESPACE.windows as the consumer group NAMESPACE.detect, and writes NAMESPACE.verdicts and NAMESPACE.alerts in one
+    transaction with its position. Several may run side by side; each takes its share of the partitions. Stop it with Ctrl-C or
+    SIGTERM: the batch in hand is finished, and it goes on where it was.
+    """
+    chosen = {"detect.backend": backend, "detect.model": model, "detect.track": track.value if track else None}
+    settings = settings_of(ctx, chosen)
+    stop = _Stop()
+    worker, close = _worker(settings, until_done)
+    try:
+        worker.run(stop.asked, lambda _: None if quiet else stop.show(worker))
+    finally:
+        close()
+    _summary(worker, until_done)
+
+
+class _Stop:
+    """Remembers that somebody asked us to stop, and shows how far the work has come now and then."""
+
+    def __init__(self) -> None:
+        from stream.clock import SystemClock
+
+        self._asked = False
+        self._clock, self._shown_ms, self._shown = SystemClock(), 0, -1
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self._ask)
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked = True
+
+    def asked(self) -> bool:
+        return self._asked
+
+    def show(self, worker: "DetectWorker") -> None:
+        """A line every ten seconds at most, and none while nothing happens."""
+        from sinks.records import partition_lists
+
+        now = self._clock.now_ms()
+        if (self._shown_ms and now - self._shown_ms < 10_000) or self._shown == worker.totals.windows:
+            return
+        self._shown_ms, self._shown = now, worker.totals.windows
+        held = partition_lists(worker.partitions) or "none"
+        sys.stderr.write(f"daywatch detect: partitions {held}; {_counts(worker)}\n")
+
+
+def _worker(settings: "Settings", until_done: bool) -> "tuple[DetectWorker, Callable[[], None]]":
+    """Put a worker together from the settings; also returns what closes it."""
+    import secrets
+
+    from sinks.detect_worker import DetectSettings, DetectWorker, Topics
+    from stream.clock import SystemClock
+    from stream.errors import RefusedError
+    from stream.kafka_consumer import partitions_of
+    from stream.kafka_reader import KafkaPast
+    from stream.kafka_source import KafkaOutlet, KafkaSource
+    from stream.kafka_transactions import TransactionalProducer
+
+    judge = backend_of(settings)
+    client = settings.kafka.client()
+    roles = ("windows", "verdicts", "alerts", "alert_memory", "dead_letters")
+    names = {role: settings.topic(role) for role in roles}
+    counts = {name: partitions_of(client, name) for name in names.values()}
+    if len(set(counts.values())) > 1:
+        raise RefusedError(f"topics must have equal partition counts, but they have {counts}; use a new namespace")
+    source = KafkaSource(client, settings.group("detect"), [names["windows"]], **settings.kafka.member())
+    instance = settings.instance or secrets.token_hex(4)
+    producer = TransactionalProducer(client, f"{settings.namespace}.detect.{instance}")
+    # ends at once what a dead worker of the same instance left open, which would hold up the recovery
+    producer.reopen()
+    outlet = KafkaOutlet(producer)
+    trusted = not settings.kafka.embedded
+    how = DetectSettings(until_done=until_done, trust_bounds=trusted)
+    topics = Topics(**names, partitions=source.partitions)
+
+    def close() -> None:
+        source.close()
+        outlet.close()
+
+    return DetectWorker(source, outlet, KafkaPast(client, embedded=not trusted), judge, topics, how, SystemClock()), close
+
+
+def backend_of(settings: "Settings") -> "Backend":
+    """The backend that the settings name.
+
+    Raises:
+        ConfigurationError: there is none of that name, or its model cannot be read.
+    """
+    from stream.errors import ConfigurationError
+
+    if settings.detect.backend != "baseline":
+        raise ConfigurationError(f"detect.backend: there is no backend {settings.detect.backend!r}; use baseline")
+    from detector.baseline import Baseline
+
+    return Baseline.load(settings.detect.model, track=settings.detect.track, budget=settings.detect.budget)
+
+
+def _counts(worker: "DetectWorker") -> str:
+    totals = worker.totals
+    text = f"{totals.windows:,} windows judged, {totals.alerts:,} alerts, {totals.updates:,} updates"
+    if totals.refused:
+        text += f", {sum(totals.refused.values()):,} refused ({', '.join(f'{n:,} {code}' for code, n in sorted(totals.refused.items()))})"
+    if totals.recoveries:
+        text += f", {totals.recoveries:,} recoveries"
+    return text
+
+
+def _summary(worker: "DetectWorker", until_done: bool) -> None:
+    text = f"daywatch detect: {_counts(worker)}"
+    if until_done:
+        # every window that this worker has read is judged; which users' windows are still open only `window` knows
+        text += ", 0 windows stay open here"
+    sys.stderr.write(text + "\n")

@@ -1,0 +1,74 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sinks.test_show import records
+from tests.sinks.windows import day_of
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    lines = [
+        *records(day_of("ana", 0, 0.6), day_of("ana", 1, 0.9)),
+        *records(day_of("bob", 3, 0.55)),
+        *records(day_of("cyd", 8, 0.75)),
+    ]
+    path = tmp_path / "alerts.jsonl"
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    return path
+
+
+def daywatch(*arguments: object, stdin: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
+    command = [sys.executable, "-m", "daywatch", "alerts", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
+
+
+def users(done: "subprocess.CompletedProcess[bytes]") -> list[str]:
+    assert done.returncode == 0, done.stderr
+    return [line.split()[2] for line in done.stdout.decode().splitlines() if line[:1] == " " and line[1:4].strip().isdigit()]
+
+
+def test_alerts_of_a_file_are_shown_folded_and_oldest_first(file: Path) -> None:
+    done = daywatch(file)
+    assert users(done) == ["ana", "bob", "cyd"]
+    assert b"\x1b" not in done.stdout
+    assert done.stderr == b"3 alerts, 3 users\n"
+
+
+def test_filters_narrow_them_down(file: Path) -> None:
+    assert users(daywatch(file, "--user", "bob")) == ["bob"]
+    assert users(daywatch(file, "--min-risk", "75")) == ["ana", "cyd"]
+    assert users(daywatch(file, "--since", "2010-07-07")) == ["cyd"]
+    assert users(daywatch(file, "--since", "1d")) == []
+
+
+def test_json_lines_are_the_records_themselves_and_nothing_else(file: Path) -> None:
+    done = daywatch(file, "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["activity_id"] for line in lines] == [1, 2, 1, 1]
+    assert done.stderr == b""
+    assert [json.loads(line) for line in file.read_bytes().splitlines()] == lines
+    assert len(daywatch(file, "--json", "--min-risk", "75").stdout.splitlines()) == 2
+
+
+def test_standard_input_is_a_file_too(file: Path) -> None:
+    assert users(daywatch("-", stdin=file.read_bytes())) == ["ana", "bob", "cyd"]
+
+
+def test_a_file_that_is_not_there_or_holds_something_else_is_an_error_in_one_line(tmp_path: Path) -> None:
+    junk = tmp_path / "junk"
+    junk.write_text("{}\n")
+    for path, words in ((tmp_path / "none", b"none: No such file"), (junk, b"record 1: no OCSF Detection Finding")):
+        done = daywatch(path)
+        assert done.returncode == 1
+        assert done.stderr.startswith(b"daywatch: error: ")
+        assert words in done.stderr
+        assert done.stdout == b""
+
+
+@pytest.mark.parametrize("wrong", [["--min-risk", "101"], ["--since", "tomorrow"], ["--follow"]])
+def test_wrong_usage_exits_with_2(file: Path, wrong: list[str]) -> None:
+    assert daywatch(file, *wrong).returncode == 2
