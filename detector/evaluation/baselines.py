@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.evaluation.metrics import Bools, Floats, Ints
+from detector.openmp import load_lightgbm
 
 Z_CAP = 10.0
 LEAST_HISTORY = 5
@@ -74,7 +75,7 @@ def isolation_forest(train: Floats, test: Floats, seed: int) -> Floats:
 
 def boosted_trees(train: Floats, truth: Bools, test: Floats, seed: int) -> Floats:
     """Probability of malicious from plain gradient-boosted trees (LightGBM) with ordinary settings, nothing tuned."""
-    import lightgbm
+    lightgbm = load_lightgbm()
 
     settings = {
         "objective": "binary",
