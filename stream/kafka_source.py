@@ -151,7 +151,7 @@ class KafkaOutlet:
     def transact(self, records: Sequence[Out], commits: Mapping[TopicPartition, Commit], group: object) -> None:
         """One transaction."""
         outgoing = [Outgoing(r.at.topic, r.key, r.value, r.at.partition, r.headers) for r in records]
-        offsets = [Assigned(at.topic, at.partition, commit.offset, commit.note or None) for at, commit in commits.items()]
+        offsets = [Assigned(at.topic, at.partition, commit.offset, commit.note) for at, commit in commits.items()]
         self._producer.transact(outgoing, offsets, group)
 
     def close(self) -> None:
