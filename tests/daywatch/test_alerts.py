@@ -1,10 +1,14 @@
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
+from stream.kafka_transactions import producer_config
+from tests.servers import ApacheKafka, create_topics
 from tests.sinks.test_show import records
 from tests.sinks.windows import day_of
 
@@ -72,3 +76,36 @@ def test_a_file_that_is_not_there_or_holds_something_else_is_an_error_in_one_lin
 @pytest.mark.parametrize("wrong", [["--min-risk", "101"], ["--since", "tomorrow"], ["--follow"]])
 def test_wrong_usage_exits_with_2(file: Path, wrong: list[str]) -> None:
     assert daywatch(file, *wrong).returncode == 2
+
+
+def test_a_topic_is_shown_and_followed_until_interrupted(apache_kafka: ApacheKafka, namespace: str) -> None:
+    broker = apache_kafka.bootstrap_servers
+    create_topics(broker, [f"{namespace}.alerts"], partitions=2)
+    producer = Producer(producer_config({"bootstrap.servers": broker}))
+    first, update = records(day_of("ana", 0, 0.6), day_of("ana", 1, 0.9))
+
+    def put(record: bytes) -> None:
+        producer.produce(f"{namespace}.alerts", record, key=b"ana")
+        assert producer.flush(30) == 0
+
+    where = ["--namespace", namespace, "--bootstrap-servers", broker]
+    put(first)
+    assert users(daywatch(*where)) == ["ana"]
+    command = [sys.executable, "-m", "daywatch", "alerts", *where, "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        shown = [process.stdout.readline() for _ in range(12)]
+        assert shown[0].startswith(" 60 MEDIUM    ana")
+        put(update)
+        while not (line := process.stdout.readline()).startswith(" 90"):
+            assert process.poll() is None
+        assert "update: risk 60 → 90, 2 more events" in line
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert [json.loads(line)["activity_id"] for line in daywatch(*where, "--json").stdout.splitlines()] == [1, 2]
+
+
+def test_a_missing_topic_is_an_error_with_its_cure(apache_kafka: ApacheKafka, namespace: str) -> None:
+    done = daywatch("--namespace", namespace, "--bootstrap-servers", apache_kafka.bootstrap_servers)
+    assert done.returncode == 1
+    assert b"daywatch topics create" in done.stderr.splitlines()[-1]
