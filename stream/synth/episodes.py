@@ -52,6 +52,7 @@ REPLACES: Final[dict[Act, frozenset[str]]] = {
     Act.COPY: frozenset({"drive"}),
     Act.TOOL: frozenset({"drive", "spyware"}),
     Act.UPLOAD: frozenset({"cloud"}),
+    Act.PATCH_ROUND: frozenset({"spyware"}),
     Act.READ_LEAKS: frozenset({"leak"}),
 }
 
@@ -143,7 +144,7 @@ def _announce(scene: Scene, e: Episode) -> None:
     t = begin + scene.between(60, 600)
     for number in range(e.amount):
         to = scene.house_list(number + e.user) if e.extra else scene.team_list(e.user)
-        if e.extra and scene.chance(0.06):
+        if e.extra and scene.chance(0.04):
             to = scene.everyone()
         scene.mail(e.user, pc, t, [to], scene.between(0, 1), "office", NOBODY)
         t += scene.between(20, 400)
@@ -202,12 +203,12 @@ def _upload(scene: Scene, e: Episode) -> None:
     """`amount` pages on a cloud storage site, `extra` in ten of them uploads; often the documents are opened just before."""
     pc = scene.own_pc(e.user)
     sites = scene.usual_sites(e.user, "cloud", 1)
-    work = e.insider != NOBODY or scene.chance(0.5)
+    work = e.insider != NOBODY or scene.chance(0.4)
     left = e.amount
     while left > 0:
         pages = min(left, scene.between(2, 9))
         begin = scene.after_work(e.user, 18 * 3600) if e.night else scene.during_work(e.user, 900)
-        if work and scene.chance(0.7):
+        if work and scene.chance(0.9 if e.insider != NOBODY else 0.6):
             scene.files(e.user, pc, begin - 90, 80, scene.between(1, 1 + pages // 3), e.insider)
         scene.browse(e.user, pc, begin, pages, sites, e.insider, e.extra / 10, scene.org.topic[e.user] if work else "social", 25.0)
         left -= pages

@@ -159,7 +159,7 @@ def _clouds(o: Occasions) -> None:
     for user, day in o.occasions(0.09):
         for later in o.following(user, day, o.between(1, 7)):
             if o.often(0.75):
-                o.add(later, user, Act.UPLOAD, o.heavy(6, 0.8, 35), o.between(2, 9), night=o.often(0.2))
+                o.add(later, user, Act.UPLOAD, o.heavy(5, 0.8, 30), o.between(1, 8), night=o.often(0.2))
 
 
 def _news_of_leaks(o: Occasions) -> None:

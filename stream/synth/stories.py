@@ -151,7 +151,7 @@ class _Story:
 
     def _at(self, day: int, bold: set[int]) -> None:
         """Set the day's boldness."""
-        self.level = min(self.strength, 1) if day in bold else self.strength
+        self.level = min(self.strength, int(self.rng.integers(0, 2))) if day in bold else self.strength
 
     def _leaves_after(self, day: int) -> None:
         self.attendance.leave(self.user, day + int(self.rng.integers(1, 5)))
@@ -177,7 +177,7 @@ class _Story:
         for day in days[:-thefts]:
             if self._often(0.8, 0.7, 0.6, 0.5):
                 mails = int(self._often(0.5, 0.35, 0.25, 0.15))
-                found.append(self._episode(day, Act.HUNT, self._pick((5, 14), (3, 8), (2, 5), (1, 3)), mails))
+                found.append(self._episode(day, Act.HUNT, self._pick((4, 12), (2, 7), (1, 4), (1, 2)), mails))
         usual = max(1.0, float(self.org.connects[self.user]))
         bold = self._bold_days(days[-thefts:], 2)
         for day in days[-thefts:]:
