@@ -22,10 +22,10 @@ from stream.zones import utc_to_wall
 from windowing.calendar import DAY_MS, Calendar
 from windowing.directory import Directory, Snapshot
 from windowing.features import Facts, People, facts_of, features_of
-from windowing.observe import Observed, Texts, observe
+from windowing.observe import Observed, Pairs
 from windowing.profiles import Flags, Ints, Profiles
 from windowing.record import SCHEMA, content_digest, window_id
-from windowing.salience import most_telling, points
+from windowing.salience import most_telling, points, settle_ties
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DESCRIBED_SCHEMA: Final[dict[str, pl.DataType]] = {"user": pl.String(), "id": pl.String(), "value": pl.String(), "n_events": pl.Int64()}
@@ -68,7 +68,7 @@ def describe(
         directory: who worked where; the snapshot valid at the window's start counts.
         settings: how much a record shows.
     """
-    observed = observe(events, calendar)
+    observed = profiles.observe(events)
     if not observed.users:
         return pl.DataFrame(schema=DESCRIBED_SCHEMA)
     start_ms, end_ms = calendar.window_start(window), calendar.window_end(window)
@@ -83,7 +83,7 @@ def describe(
         learning.tolist(),
         _counts(observed, np.ones(observed.n, np.bool_)),
         _feature_texts(facts),
-        _event_texts(observed, shown, calendar.zone),
+        _event_texts(observed, shown, start_ms, calendar.zone),
         _counts(observed, _left_out(observed, shown)),
         _omitted_domains(observed, shown, settings.omitted_domains),
         _news(facts, settings.new_values),
@@ -145,40 +145,52 @@ def _feature_texts(facts: Facts) -> list[str]:
 # events ------------------------------------------------------------------------------------------------------------------
 
 
-def _event_texts(observed: Observed, shown: Ints, zone: str) -> list[str]:
+def _event_texts(observed: Observed, shown: Ints, start_ms: Millis, zone: str) -> list[str]:
     """The shown events of each user as JSON, oldest first (ties by kind and id), joined by commas."""
-    texts, keys, ids = [], [], []
-    for number, kind in enumerate(KINDS):
-        part = observed.part[kind]
-        rows = shown[(shown >= part.start) & (shown < part.stop)] - part.start
-        frame = observed.frames[kind][rows]
-        texts.append(_encoded(kind, frame, zone))
-        keys.append(pl.DataFrame({"user": observed.of(kind)[rows], "ts": frame["ts"], "kind": np.full(len(rows), number)}))
-        ids.append(frame["id"])
-    whole = pl.concat(keys).with_columns(pl.concat(ids).alias("id"), pl.concat(texts).alias("text"))
-    whole = whole.sort("user", "ts", "kind", "id")
-    begins = np.searchsorted(whole["user"].to_numpy(), np.arange(len(observed.users) + 1)).tolist()
-    told = whole["text"].to_list()
-    return [",".join(told[begin:end]) for begin, end in pairwise(begins)]
+    visible = ~_left_out(observed, shown)
+    rows = np.flatnonzero(visible)
+    told: list[str] = []
+    for kind in KINDS:
+        told += _encoded(kind, observed.frames[kind].filter(pl.Series(visible[observed.part[kind]])), zone).to_list()
+    order = _in_time(observed, rows, start_ms)
+    begins = np.searchsorted(observed.user[rows[order]], np.arange(len(observed.users) + 1)).tolist()
+    texts = [told[place] for place in order.tolist()]
+    return [",".join(texts[begin:end]) for begin, end in pairwise(begins)]
+
+
+def _in_time(observed: Observed, rows: Ints, start_ms: Millis) -> Ints:
+    """Places of these rows (ascending) in the order of user, time, kind and id."""
+    if not len(rows):
+        return rows
+    since = observed.ts[rows] - start_ms
+    coarse = (observed.user[rows] << max(int(since.max()).bit_length(), 1)) | since
+    order = np.argsort(coarse, kind="stable")
+    settled = settle_ties(observed, coarse[order], observed.kind, rows[order])
+    return np.searchsorted(rows, settled)
 
 
 def _encoded(kind: Kind, frame: pl.DataFrame, zone: str) -> pl.Series:
     """Rows of an event frame as JSON objects; fields that are null or empty are left out."""
-    # a text in the JSON has its own quotation marks escaped, so these patterns match whole members only
-    fields = [
-        pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) if dtype == pl.String() else pl.col(name)
-        for name, dtype in FIELDS[kind].items()
-    ]
     columns: list[pl.Expr | pl.Series] = [
         pl.lit(kind.value).alias("kind"),
         pl.col("id"),
         times(frame["ts"].to_numpy(), zone).alias("ts"),
         pl.col("pc").fill_null(""),
     ]
-    text = pl.struct([*columns, *fields]).struct.json_encode()
-    for name in FIELDS[kind]:
-        if frame[name].null_count() or (frame[name].dtype == pl.String() and (frame[name] == "").any()):
-            text = text.str.replace(f',"{name}":null', "", literal=True)
+    gaps = []
+    for name, dtype in FIELDS[kind].items():
+        column = frame[name]
+        missing = column.is_null() if dtype != pl.String() else (column.str.len_bytes() == 0).fill_null(value=True)
+        if missing.all():
+            continue
+        columns.append(pl.col(name))
+        if missing.any():
+            gaps.append(name)
+            columns[-1] = pl.when(~missing).then(pl.col(name)).alias(name)
+    text = pl.struct(columns).struct.json_encode()
+    for name in gaps:
+        # a text in the JSON has its own quotation marks escaped, so this pattern matches whole members only
+        text = text.str.replace(f',"{name}":null', "", literal=True)
     return frame.select(text.alias("text")).to_series()
 
 
@@ -218,50 +230,49 @@ def _iso(ts: Millis, zone: str) -> str:
 
 def _omitted_domains(observed: Observed, shown: Ints, cap: int) -> list[str]:
     """The hosts with most omitted pages of each user, as JSON."""
-    part = observed.part[Kind.HTTP]
-    left = _left_out(observed, shown)[part]
-    return _top_texts(len(observed.users), observed.of(Kind.HTTP)[left], observed.host.codes[left], observed.host.values, cap)
-
-
-def _top(users: Ints, codes: Ints, width: int, cap: int) -> tuple[Ints, Ints, Ints]:
-    """Of each user's codes the `cap` that occur most (ties: the smaller code first): users, codes, how often; by user, most first."""
-    pairs, often = np.unique(users * max(width, 1) + codes, return_counts=True)
-    owner, code = np.divmod(pairs, max(width, 1))
-    order = np.lexsort((-often, owner))
-    owner, code, often = owner[order], code[order], often[order]
-    rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
-    return owner[rank < cap], code[rank < cap], often[rank < cap]
-
-
-def _top_texts(n: int, users: Ints, codes: Ints, values: list[str], cap: int) -> list[str]:
-    owner, code, often = _top(users, codes, len(values), cap)
-    quoted = {c: _quoted(values[c]) for c in np.unique(code).tolist()}
-    members = [f"{quoted[c]}:{k}" for c, k in zip(code.tolist(), often.tolist(), strict=True)]
-    begins = np.searchsorted(owner, np.arange(n + 1)).tolist()
+    part, pairs = observed.part[Kind.HTTP], observed.hosts
+    visible = shown[(shown >= part.start) & (shown < part.stop)] - part.start
+    left = pairs.often - np.bincount(pairs.of_row[visible], minlength=len(pairs.often))
+    chosen = _top(pairs.owner, pairs.code, left, cap)
+    members = [
+        f"{name}:{often}" for name, often in zip(_names(pairs.code[chosen], observed.host.values), left[chosen].tolist(), strict=True)
+    ]
+    begins = np.searchsorted(pairs.owner[chosen], np.arange(len(observed.users) + 1)).tolist()
     return ["{" + ",".join(members[begin:end]) + "}" for begin, end in pairwise(begins)]
+
+
+def _top(owner: Ints, code: Ints, often: Ints, cap: int) -> Ints:
+    """Places of each owner's `cap` pairs that occur most (ties: the smaller code), none that does not occur; by owner, most first."""
+    some = np.flatnonzero(often > 0)
+    order = some[np.lexsort((code[some], -often[some], owner[some]))]
+    rank = np.arange(len(order)) - np.searchsorted(owner[order], owner[order])
+    return order[rank < cap]
+
+
+def _names(codes: Ints, values: list[str]) -> list[str]:
+    quoted = {code: _quoted(values[code]) for code in np.unique(codes).tolist()}
+    return [quoted[code] for code in codes.tolist()]
 
 
 def _news(facts: Facts, cap: int) -> list[str]:
     """What the profile did not know, by dimension, as JSON; those with most events first, dimensions without any left out."""
     seen = facts.observed
-    mails, email = seen.mails, seen.of(Kind.EMAIL)
-    receivers = email[mails.mail]
-    found: list[tuple[str, Ints, Texts, Ints, Flags]] = [
-        ("pc", seen.user, seen.pc, seen.pc.codes, facts.pc_new),
-        ("drive_pc", seen.of(Kind.DEVICE), seen.pc, seen.pc.codes[seen.part[Kind.DEVICE]], facts.drive_pc_new),
-        ("file_type", seen.of(Kind.FILE), seen.ending, seen.ending.codes, facts.ending_new),
-        ("sender", email, mails.sender, mails.sender.codes, facts.sender_new),
-        ("recipient", receivers, mails.address, mails.address.codes, facts.recipient_new),
-        ("mail_domain", receivers, mails.host, mails.host.codes, facts.mail_host_new),
-        ("domain", seen.of(Kind.HTTP), seen.host, seen.host.codes, facts.host_new),
+    found: list[tuple[str, Pairs, list[str], Flags]] = [
+        ("pc", seen.pcs, seen.pc.values, facts.pcs_new),
+        ("drive_pc", seen.drive_pcs, seen.pc.values, facts.drive_pcs_new),
+        ("file_type", seen.endings, seen.ending.values, facts.endings_new),
+        ("sender", seen.senders, seen.mails.sender.values, facts.senders_new),
+        ("recipient", seen.recipients, seen.mails.address.values, facts.recipients_new),
+        ("mail_domain", seen.mail_hosts, seen.mails.host.values, facts.mail_hosts_new),
+        ("domain", seen.hosts, seen.host.values, facts.hosts_new),
     ]
     texts: list[list[str]] = [[] for _ in seen.users]
-    for dimension, users, table, codes, new in found:
-        owner, code, _ = _top(users[new], codes[new], len(table.values), cap)
-        begins = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]) if len(owner) else np.empty(0, np.int64)
-        quoted = [_quoted(table.values[c]) for c in code.tolist()]
-        for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(owner)], strict=False):
-            texts[owner[begin]].append(f'"{dimension}":[{",".join(quoted[begin:end])}]')
+    for dimension, pairs, values, new in found:
+        chosen = _top(pairs.owner, pairs.code, pairs.often * new, cap)
+        owner, names = pairs.owner[chosen], _names(pairs.code[chosen], values)
+        begins = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()
+        for begin, end in pairwise([*begins, len(owner)]):
+            texts[owner[begin]].append(f'"{dimension}":[{",".join(names[begin:end])}]')
     return ["{" + ",".join(parts) + "}" for parts in texts]
 
 

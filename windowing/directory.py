@@ -1,13 +1,18 @@
 """Who works where, as far as was known at the time: monthly snapshots in CERT's LDAP format. Knows no events.
 
-`YYYY-MM.csv` is valid from the first of its month, in the organisation's zone; nothing is ever read from a later one. Whoever
-was in an earlier snapshot and is not in the valid one has departed.
+`YYYY-MM.csv` is valid from the first of its month, `YYYY-MM-DD.csv` from its day, in the organisation's zone; nothing is ever read
+from a later one. What a snapshot *lists* counts from its date. That somebody is *missing* from it counts only when its month is over:
+CERT leaves out of a month's snapshot whoever left during that month, and using that at once would be looking ahead.
+
+    snapshot      2010-07  2010-08  2010-09
+    ana           listed   listed   -          left on 12 September
+    in September  role and team as in 2010-08, not departed;  from 1 October: departed
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -19,7 +24,7 @@ from stream.kinds import Millis
 from windowing.calendar import wall_to_utc_ms
 from windowing.features import People
 
-_NAME = re.compile(r"(\d{4})-(\d{2})\.csv(?:\.gz|\.zst)?")
+_NAME = re.compile(r"(\d{4})-(\d{2})(?:-(\d{2}))?\.csv(?:\.gz|\.zst)?")
 _ADMIN = re.compile(r"admin(?!istrative)", re.IGNORECASE)
 
 
@@ -76,20 +81,13 @@ class Directory:
             ConfigurationError: there is no snapshot, or one cannot be read; the text names the file.
         """
         folder = path / "LDAP" if (path / "LDAP").is_dir() else path
-        files = sorted((match[1], match[2], file) for file in folder.glob("*.csv*") if (match := _NAME.fullmatch(file.name)))
+        files = [(match.groups(), file) for file in sorted(folder.glob("*.csv*")) if (match := _NAME.fullmatch(file.name))]
         if not files:
             raise ConfigurationError(f"directory: no snapshots named YYYY-MM.csv in {folder}")
-        snapshots: list[Snapshot] = []
-        seen: set[str] = set()
-        for year, month, file in files:
-            people = _people(file)
-            try:
-                start = datetime(int(year), int(month), 1)  # noqa: DTZ001  a wall time, mapped to the zone below
-            except ValueError as error:
-                raise ConfigurationError(f"directory: {file.name} names no month") from error
-            snapshots.append(Snapshot(wall_to_utc_ms(start, ZoneInfo(zone)), people, frozenset(seen - people.keys())))
-            seen |= people.keys()
-        return cls(snapshots)
+        listings = [(*_span(parts, file.name, zone), _people(file)) for parts, file in files]
+        # what is known changes when a snapshot begins to be valid, and when its month is over
+        instants = sorted({instant for from_ms, over_ms, _ in listings for instant in (from_ms, over_ms)})
+        return cls([_known_at(instant, listings) for instant in instants])
 
     def at(self, ts_ms: Millis) -> Snapshot | None:
         """The snapshot that was valid at an instant; None before the first."""
@@ -99,6 +97,33 @@ class Directory:
                 break
             valid = snapshot
         return valid
+
+
+def _span(parts: Sequence[str | None], name: str, zone: str) -> tuple[Millis, Millis]:
+    """From when a snapshot is valid, and from when absence from it means something."""
+    year, month, day = (int(part or 0) for part in parts)
+    try:
+        start = datetime(year, month, day or 1)  # noqa: DTZ001  a wall time, mapped to the zone below
+    except ValueError as error:
+        raise ConfigurationError(f"directory: {name} names no date") from error
+    over = start if day else (start + timedelta(days=31)).replace(day=1)
+    return wall_to_utc_ms(start, ZoneInfo(zone)), wall_to_utc_ms(over, ZoneInfo(zone))
+
+
+def _known_at(instant: Millis, listings: Sequence[tuple[Millis, Millis, Mapping[str, Person]]]) -> Snapshot:
+    """What all snapshots up to an instant say together."""
+    people: dict[str, Person] = {}
+    departed: set[str] = set()
+    for from_ms, over_ms, listed in listings:
+        if from_ms > instant:
+            break
+        if over_ms <= instant:
+            departed = (departed | people.keys()) - listed.keys()
+            people = dict(listed)
+        else:
+            departed -= listed.keys()
+            people |= listed
+    return Snapshot(instant, people, frozenset(departed))
 
 
 def _people(file: Path) -> dict[str, Person]:

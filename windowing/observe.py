@@ -6,7 +6,7 @@ it occurs: hosts, addresses, machines and file endings become numbers into table
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -16,7 +16,7 @@ import polars as pl
 from stream.kinds import KINDS, Kind, empty_frame
 from stream.zones import utc_to_wall
 from windowing.calendar import DAY_MS, Calendar
-from windowing.domains import ARCHIVES, PROGRAMS, WORDS, Category, category_of_host, category_of_words, host_of, is_personal
+from windowing.domains import ARCHIVES, PROGRAMS, TELLING, Category, authority_of, category_of_host, category_of_words, host_of, is_personal
 from windowing.profiles import N_MEASURES, Dimension, Flags, Ints, Measure, Usual, Words, hour_keys, item_keys
 
 _HOUR_MS: Final = 3_600_000
@@ -43,6 +43,43 @@ class Texts:
         return cls(codes, listed, item_keys(dimension, listed))
 
 
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The distinct (user, item) pairs of some rows, by user: `of_row` says which pair a row has, `often` how many rows a pair has."""
+
+    owner: Ints
+    code: Ints
+    keys: Words
+    of_row: Ints
+    often: Ints
+
+    @classmethod
+    def of(cls, users: Ints, texts: Texts) -> "Pairs":
+        """Find the pairs of rows with these users and texts."""
+        n, width = len(users), max(len(texts.values), 1)
+        both = users * width + texts.codes
+        bits = n.bit_length()
+        if n and int(both.max()).bit_length() + bits <= 63:
+            # sorting plain numbers that carry their row is several times faster than sorting places
+            packed = np.sort((both << bits) | np.arange(n))
+            rows, both = packed & ((1 << bits) - 1), packed >> bits
+        else:
+            rows = np.argsort(both, kind="stable")
+            both = both[rows]
+        first = np.ones(n, np.bool_)
+        first[1:] = both[1:] != both[:-1]
+        of_row = np.empty(n, np.int64)
+        of_row[rows] = np.cumsum(first) - 1
+        owner, code = np.divmod(both[first], width)
+        begins = np.flatnonzero(first)
+        return cls(owner, code, texts.keys[code], of_row, np.diff(begins, append=n))
+
+    def wanted(self, keys: Words | None = None) -> Words:
+        """The pairs as `owner << 36 | key`, in the order of owners; other keys by code may stand in for the texts' own."""
+        words: Words = (self.owner.astype(np.uint64) << np.uint64(36)) | (self.keys if keys is None else keys[self.code])
+        return words
+
+
 @dataclass(slots=True)
 class Mails:
     """E-mails, one row each (shape (mails,)), and their recipients, one row each (`mail` says whose)."""
@@ -64,7 +101,7 @@ class Mails:
     attachments: Ints
 
 
-@dataclass(slots=True)
+@dataclass
 class Observed:
     """All events of a call. `users` are distinct and ascending; arrays without a note have one element per event."""
 
@@ -79,6 +116,8 @@ class Observed:
     """A logon (not a logoff), a device connected, and every file, mail and page."""
     host: Texts  # one element per http event
     category: Ints  # one element per http event
+    flagged: Ints  # places of the http events that are on a flagged site
+    upload: Flags  # one element per flagged http event: a page for handing something over, on a site for files or leaks
     ending: Texts  # one element per file event
     risky: Flags  # one element per file event: a program or an archive
     mails: Mails
@@ -92,6 +131,66 @@ class Observed:
         """User numbers of the events of one kind."""
         return self.user[self.part[kind]]
 
+    @cached_property
+    def receivers(self) -> Ints:
+        """Whose mail it was, one element per recipient of a mail."""
+        return self.of(Kind.EMAIL)[self.mails.mail]
+
+    @cached_property
+    def pcs(self) -> Pairs:
+        """Machines; rows are all events."""
+        return Pairs.of(self.user, self.pc)
+
+    @cached_property
+    def drive_pcs(self) -> Pairs:
+        """Machines with drives; rows are device events."""
+        values = self.pc.values
+        codes = self.pc.codes[self.part[Kind.DEVICE]]
+        return Pairs.of(self.of(Kind.DEVICE), Texts(codes, values, item_keys(Dimension.DRIVE_PC, values)))
+
+    @cached_property
+    def hosts(self) -> Pairs:
+        """Hosts visited; rows are http events."""
+        return Pairs.of(self.of(Kind.HTTP), self.host)
+
+    @cached_property
+    def recipients(self) -> Pairs:
+        """Addresses written to; rows are recipients of mails."""
+        return Pairs.of(self.receivers, self.mails.address)
+
+    @cached_property
+    def mail_hosts(self) -> Pairs:
+        """Hosts written to, inside and outside; rows are recipients of mails."""
+        return Pairs.of(self.receivers, self.mails.host)
+
+    @cached_property
+    def senders(self) -> Pairs:
+        """Addresses written from; rows are e-mails."""
+        return Pairs.of(self.of(Kind.EMAIL), self.mails.sender)
+
+    @cached_property
+    def endings(self) -> Pairs:
+        """File types copied; rows are file events."""
+        return Pairs.of(self.of(Kind.FILE), self.ending)
+
+    @cached_property
+    def flagged_users(self) -> Ints:
+        """Who was on a flagged site, one element per flagged http event."""
+        return self.of(Kind.HTTP)[self.flagged]
+
+    @cached_property
+    def by_category(self) -> Ints:
+        """Pages on flagged sites by category; shape (users, categories)."""
+        width = len(Category)
+        both = self.flagged_users * width + self.category[self.flagged]
+        table: Ints = np.bincount(both, minlength=width * len(self.users)).reshape(-1, width)
+        return table
+
+    @cached_property
+    def kind(self) -> Ints:
+        """The place of each event's kind among `KINDS`."""
+        return np.repeat(np.arange(len(KINDS)), [self.frames[kind].height for kind in KINDS])
+
     def count(self, users: Ints, flags: Flags | None = None) -> Ints:
         """How many of these rows each user has; shape (users,)."""
         chosen = users if flags is None else users[flags]
@@ -104,13 +203,15 @@ class Observed:
 
     def off_hours(self, usual: Usual) -> Ints:
         """How many hours each event lies from an hour in which its user is usually active; 0 within, 12 at most."""
-        return hours_off(usual)[self.user, self.slot]
+        off: Ints = hours_off(usual).ravel()[self.user * 48 + self.slot]
+        return off
 
     def strange_pc(self, usual: Usual) -> Flags:
         """Whether each event is on a machine that is not its user's main one; nobody has a main one at first."""
         main, days = usual.most_seen(Dimension.PC)
-        strange: Flags = (self.pc.keys[self.pc.codes] != main[self.user]) & (days > 0)[self.user]
-        return strange
+        pairs = self.pcs
+        strange: Flags = (pairs.keys != main[pairs.owner]) & (days > 0)[pairs.owner]
+        return strange[pairs.of_row]
 
     def measured(self, usual: Usual) -> Ints:
         """What is added up for every day, as in `Measure`; shape (users, measures)."""
@@ -133,30 +234,36 @@ class Observed:
         table[:, Measure.AFTER_HOURS_CONNECTS] = self.count(device, is_connect & after[part[Kind.DEVICE]])
         table[:, Measure.RISKY_FILES] = self.count(file, self.risky)
         for measure, category in PAGE_MEASURES.items():
-            table[:, measure] = self.count(http, self.category == category)
+            table[:, measure] = self.by_category[:, category]
         table[:, Measure.STRANGE_PC_LOGONS] = self.count(logon, is_logon & self.strange_pc(usual)[part[Kind.LOGON]])
         table[:, Measure.RECIPIENTS] = self.total(email, mails.n_recipients)
         table[:, Measure.PERSONAL_MAILS] = self.count(email, mails.has_personal)
         table[:, Measure.EMPLOYER_MAILS] = self.count(email, mails.has_employer)
+        table[:, Measure.OWN_MAILS] = self.count(email, mails.has_own & (mails.attachments > 0))
+        table[:, Measure.UPLOADS] = self.count(self.flagged_users, self.upload)
         table[:, Measure.MAILED_KB] = self.total(email, mails.size // 1024)
         return table
 
     def item_keys(self) -> Words:
         """What was seen of each user, `owner << 36 | key`, distinct and ascending."""
-        mails, part = self.mails, self.part
-        email, http, file, device = (self.of(kind) for kind in (Kind.EMAIL, Kind.HTTP, Kind.FILE, Kind.DEVICE))
-        pairs = [
-            _pairs(self.user, self.slot, hour_keys(np.arange(48))),
-            _pairs(self.user, self.pc.codes, self.pc.keys),
-            _pairs(http, self.host.codes, self.host.keys),
-            _pairs(email[mails.mail], mails.address.codes, mails.address.keys),
-            _pairs(email[mails.mail][mails.outside], mails.host.codes[mails.outside], mails.host.keys),
-            _pairs(email, mails.sender.codes, mails.sender.keys),
-            _pairs(file, self.ending.codes, self.ending.keys),
-            _pairs(device, self.pc.codes[part[Kind.DEVICE]], item_keys(Dimension.DRIVE_PC, self.pc.values)),
-        ]
-        keys: Words = np.unique(np.concatenate(pairs))
-        return keys
+        active = np.zeros(48 * len(self.users), np.bool_)
+        active[self.user * 48 + self.slot] = True
+        owner, slot = np.divmod(np.flatnonzero(active), 48)
+        mail_hosts = self.mail_hosts
+        outside = np.zeros(len(mail_hosts.owner), np.bool_)
+        outside[mail_hosts.of_row[self.mails.outside]] = True
+        others = (self.pcs, self.drive_pcs, self.hosts, self.recipients, self.senders, self.endings)
+        keys: Words = np.sort(
+            np.concatenate(
+                [
+                    (owner.astype(np.uint64) << np.uint64(36)) | hour_keys(slot),
+                    mail_hosts.wanted()[outside],
+                    *(pairs.wanted() for pairs in others),
+                ]
+            )
+        )
+        # two texts of one dimension may share a key, if hardly ever
+        return keys[np.r_[True, keys[1:] != keys[:-1]]]
 
 
 HIRING: Final = (Category.EMPLOYER, Category.JOBS)
@@ -167,14 +274,6 @@ PAGE_MEASURES: Final = {
     Measure.LEAK_PAGES: Category.LEAK,
     Measure.SPYWARE_PAGES: Category.SPYWARE,
 }
-
-
-def _pairs(users: Ints, codes: Ints, keys: Words) -> Words:
-    """Distinct (user, item) pairs as `user << 36 | key`."""
-    distinct = np.unique(users * max(len(keys), 1) + codes)
-    owner, code = np.divmod(distinct, max(len(keys), 1))
-    pairs: Words = (owner.astype(np.uint64) << np.uint64(36)) | keys[code]
-    return pairs
 
 
 def hours_off(usual: Usual) -> Ints:
@@ -220,7 +319,7 @@ def observe(events: Mapping[Kind, pl.DataFrame], calendar: Calendar) -> Observed
         on[part[kind]] = (
             frames[kind]["activity"].is_in(["Logon", "Connect", "Insert", "logon", "connect", "insert"]).fill_null(False).to_numpy()
         )
-    host, category = _pages(frames[Kind.HTTP]["url"])
+    host, category, flagged, upload = _pages(frames[Kind.HTTP]["url"])
     ending = Texts.of(frames[Kind.FILE]["filename"].str.extract(r"\.([^.\\/]{1,12})$").str.to_lowercase(), Dimension.FILE_TYPE)
     bad = np.array([value in PROGRAMS or value in ARCHIVES for value in ending.values], np.bool_)
     return Observed(
@@ -234,18 +333,23 @@ def observe(events: Mapping[Kind, pl.DataFrame], calendar: Calendar) -> Observed
         on=on,
         host=host,
         category=category,
+        flagged=flagged,
+        upload=upload,
         ending=ending,
         risky=bad[ending.codes] if len(bad) else np.zeros(0, np.bool_),
         mails=_mails(frames[Kind.EMAIL]),
     )
 
 
-def _pages(urls: pl.Series) -> tuple[Texts, Ints]:
-    host = Texts.of(urls.to_frame().select(host_of(pl.col(urls.name))).to_series(), Dimension.DOMAIN)
+_UPLOAD: Final = r"(?i)upload|submit"
+
+
+def _pages(urls: pl.Series) -> tuple[Texts, Ints, Ints, Flags]:
+    host = _hosts(urls)
     by_host = np.array([category_of_host(value) for value in host.values], np.int64)
     category = by_host[host.codes] if len(by_host) else np.zeros(0, np.int64)
     # most pages hold no telling word, so one pass finds the few that must be looked at
-    telling = urls.str.contains_any(list(WORDS), ascii_case_insensitive=True).fill_null(False)
+    telling = urls.str.contains(TELLING).fill_null(value=False)
     rows = telling.arg_true().to_numpy()
     if len(rows):
         words = urls.gather(rows)
@@ -253,7 +357,22 @@ def _pages(urls: pl.Series) -> tuple[Texts, Ints]:
         codes = words.cast(pl.Enum(values)).to_physical().to_numpy()
         found = np.array([category_of_words(value) for value in values.to_list()], np.int64)
         category[rows] = np.maximum(category[rows], found[codes])
-    return host, category
+    flagged = np.flatnonzero(category >= Category.CLOUD)
+    takes = np.isin(category[flagged], (Category.CLOUD, Category.LEAK))
+    upload = takes & urls.gather(flagged).str.contains(_UPLOAD).fill_null(value=False).to_numpy()
+    return host, category, flagged, upload
+
+
+def _hosts(urls: pl.Series) -> Texts:
+    """The hosts of URLs; the many ways to write one are told apart on distinct texts only."""
+    written = Texts.of(urls.to_frame("url").select(authority_of(pl.col("url"))).to_series(), Dimension.DOMAIN)
+    hosts = [host_of(value) for value in written.values]
+    if hosts == written.values:
+        return written
+    values = sorted(set(hosts))
+    number = {value: place for place, value in enumerate(values)}
+    same = np.array([number[host] for host in hosts], np.int64)
+    return Texts(same[written.codes], values, item_keys(Dimension.DOMAIN, values))
 
 
 def _mails(frame: pl.DataFrame) -> Mails:

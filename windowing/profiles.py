@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ import xxhash
 from stream.errors import PipelineError
 from stream.kinds import Kind
 from windowing.calendar import Calendar
+
+if TYPE_CHECKING:
+    from windowing.observe import Observed
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -80,8 +83,8 @@ class Measure(IntEnum):
     PERSONAL_MAILS = 19
     MAILED_KB = 20
     EMPLOYER_MAILS = 21
-    RESERVED_1 = 22
-    RESERVED_2 = 23
+    OWN_MAILS = 22
+    UPLOADS = 23
 
 
 N_MEASURES: Final = len(Measure)
@@ -142,11 +145,10 @@ class Usual:
     owners: npt.NDArray[np.int64]
     keys: Words
 
-    def find(self, users: Ints, keys: Words) -> Ints:
-        """Place of each (user, 36-bit key) among `words`, or -1; shape (n,)."""
+    def find(self, wanted: Words) -> Ints:
+        """Place of each `owner << 36 | key` among `words`, or -1; same shape."""
         if not len(self.keys):
-            return np.full(len(users), -1, np.int64)
-        wanted = (users.astype(np.uint64) << _KEY_BITS) | keys
+            return np.full(len(wanted), -1, np.int64)
         at = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         found: Ints = np.where(self.keys[at] == wanted, at, -1)
         return found
@@ -241,6 +243,7 @@ class Profiles:
     def __init__(self, calendar: Calendar) -> None:
         self.calendar = calendar
         self._blobs: dict[str, bytes] = {}
+        self._observed: Observed | None = None
 
     def __len__(self) -> int:
         return len(self._blobs)
@@ -281,12 +284,24 @@ class Profiles:
         keys = (owners.astype(np.uint64) << _KEY_BITS) | (words >> _REST_BITS)
         return Usual(header, words, owners, keys)
 
-    def fold(self, events: Mapping[Kind, pl.DataFrame], pane: int) -> None:
-        """Add the settled events of one pane, of any set of users; panes of one user come in ascending order."""
+    def observe(self, events: Mapping[Kind, pl.DataFrame]) -> "Observed":
+        """Read event frames; the answer is kept for one more call with the same events.
+
+        With panes as long as windows, a window is described and its pane folded at once: reading the events is half the work.
+        """
         # imported here because reading events needs item keys from this module
         from windowing.observe import observe
 
-        observed = observe(events, self.calendar)
+        if self._observed is None or not _same(self._observed.frames, events):
+            self._observed = observe(events, self.calendar)
+        else:
+            self._observed.frames |= events
+        return self._observed
+
+    def fold(self, events: Mapping[Kind, pl.DataFrame], pane: int) -> None:
+        """Add the settled events of one pane, of any set of users; panes of one user come in ascending order."""
+        observed = self.observe(events)
+        self._observed = None
         if not observed.users:
             return
         day = min(max(pane // self.calendar.spec.panes_a_day, 0), 65_535)
@@ -306,7 +321,7 @@ class Profiles:
     def _keep(self, users: Sequence[str], usual: Usual, keys: Words, day: int) -> None:
         """Merge the items seen (distinct `owner << 36 | key`, ascending) into the view and write it back as blobs."""
         words, owners = usual.words, usual.owners
-        at = usual.find((keys >> _KEY_BITS).astype(np.int64), keys & np.uint64((1 << 36) - 1))
+        at = usual.find(keys)
         old = at[at >= 0]
         again = words[old]
         days = (again & np.uint64(_MOST_DAYS)).astype(np.int64)
@@ -339,6 +354,17 @@ class Profiles:
         for user, end in zip(users, (8 * ends).tolist(), strict=True):
             self._blobs[user] = raw[begin:end]
             begin = end
+
+
+def _same(kept: Mapping[Kind, pl.DataFrame], events: Mapping[Kind, pl.DataFrame]) -> bool:
+    """Whether these are the same events, row by row, as far as reading looks at them; heights tell most that are not."""
+    if any((events[kind].height if kind in events else 0) != frame.height for kind, frame in kept.items()):
+        return False
+    return all(
+        events[kind] is frame or events[kind].drop("id", "content", strict=False).equals(frame.drop("id", "content", strict=False))
+        for kind, frame in kept.items()
+        if frame.height
+    )
 
 
 def _trim(words: Words, owners: Ints, counts: Ints) -> tuple[Words, Ints]:

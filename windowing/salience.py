@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from stream.kinds import KINDS, Kind
+from stream.kinds import Kind
 from windowing.domains import Category
 from windowing.features import Facts
-from windowing.observe import MASS
+from windowing.observe import MASS, Observed
 from windowing.profiles import Ints, Measure
 
 MOST_POINTS: Final = 255
@@ -35,8 +35,10 @@ def points(facts: Facts) -> Ints:
     logon, device, file, email, http = (part[kind] for kind in (Kind.LOGON, Kind.DEVICE, Kind.FILE, Kind.EMAIL, Kind.HTTP))
     found[logon] += np.where(seen.on[logon], 8, 6)
     seldom = (facts.habit(Measure.CONNECTS) < 0.1).astype(np.int64)
-    found[device] += 70 + 30 * seldom[seen.of(Kind.DEVICE)] + np.where(facts.drive_pc_new, 30, 0)
-    found[file] += 50 + 20 * seldom[seen.of(Kind.FILE)] + np.where(seen.risky, 25, 0) + np.where(facts.ending_new, 15, 0)
+    found[device] += 70 + 30 * seldom[seen.of(Kind.DEVICE)] + np.where(facts.drive_pcs_new[seen.drive_pcs.of_row], 30, 0)
+    found[file] += (
+        50 + 20 * seldom[seen.of(Kind.FILE)] + np.where(seen.risky, 25, 0) + np.where(facts.endings_new[seen.endings.of_row], 15, 0)
+    )
     n_mails = email.stop - email.start
     new = np.bincount(mails.mail[facts.recipient_new], minlength=n_mails) > 0
     attached = mails.attachments > 0
@@ -47,26 +49,30 @@ def points(facts: Facts) -> Ints:
         + np.where(mails.has_employer, 50, 0)
         + np.where(mails.n_recipients >= MASS, 60, 0)
         + np.where(new, 10, 0)
-        + np.where(facts.sender_new, 15, 0)
+        + np.where(facts.senders_new[seen.senders.of_row], 15, 0)
     )
     by_category = np.zeros(len(Category), np.int64)
     for category, amount in _PAGE_POINTS.items():
         by_category[category] = amount
-    found[http] += by_category[seen.category] + np.where(facts.host_new, 15, 0)
+    found[http] += by_category[seen.category] + np.where(facts.hosts_new[seen.hosts.of_row], 15, 0)
     return np.clip(found, 0, MOST_POINTS)
 
 
 def most_telling(facts: Facts, told: Ints, cap: int, start_ms: int) -> Ints:
     """Rows of the `cap` most telling events of each user, in the order of (user, points down, time, kind, id)."""
     seen = facts.observed
-    kind = np.empty(seen.n, np.int64)
-    for number, name in enumerate(KINDS):
-        kind[seen.part[name]] = number
     since = seen.ts - start_ms
-    bits = max(int(since.max()).bit_length(), 1)
-    order_key = (((seen.user << 8) | (MOST_POINTS - told)) << bits | since) << 3 | kind
-    order = np.argsort(order_key, kind="stable")
-    order = _settle_ties(seen.frames, order_key, order)
+    place = (seen.user << 8) | (MOST_POINTS - told)
+    seconds, row_bits = since // 1000, seen.n.bit_length()
+    second_bits = max(int(seconds.max()).bit_length(), 1)
+    if int(place.max()).bit_length() + second_bits + row_bits <= 63:
+        # sorting plain numbers that carry their row is several times faster than sorting places
+        packed = np.sort((((place << second_bits) | seconds) << row_bits) | np.arange(seen.n))
+        order, coarse = packed & ((1 << row_bits) - 1), packed >> row_bits
+    else:
+        order = np.lexsort((seconds, place))
+        coarse = (place << second_bits | seconds)[order]
+    order = settle_ties(seen, coarse, (since % 1000 << 3) | seen.kind, order)
     users = seen.user[order]
     begins = np.searchsorted(users, np.arange(len(seen.users)))
     rank = np.arange(seen.n) - begins[users]
@@ -74,17 +80,16 @@ def most_telling(facts: Facts, told: Ints, cap: int, start_ms: int) -> Ints:
     return chosen
 
 
-def _settle_ties(frames: dict[Kind, pl.DataFrame], key: Ints, order: Ints) -> Ints:
-    """Put rows with the same key into the order of their ids; they are of one user, kind and instant."""
-    ordered = key[order]
+def settle_ties(seen: Observed, coarse: Ints, fine: Ints, order: Ints) -> Ints:
+    """Put neighbours in `order` (rows) whose `coarse` is the same, element by element, into the order of `fine` (by row) and id."""
     same = np.zeros(len(order) + 1, np.bool_)
-    same[1:-1] = ordered[1:] == ordered[:-1]
+    same[1:-1] = coarse[1:] == coarse[:-1]
     places = np.flatnonzero(same[:-1] | same[1:])
     if not len(places):
         return order
     rows = order[places]
-    ids = pl.concat([frame["id"] for frame in frames.values()]).gather(rows)
-    settled = pl.DataFrame({"key": ordered[places], "id": ids, "row": rows}).sort("key", "id")["row"].to_numpy()
+    ids = pl.concat([frame["id"] for frame in seen.frames.values()]).gather(rows)
+    tied = pl.DataFrame({"coarse": coarse[places], "fine": fine[rows], "id": ids, "row": rows})
     order = order.copy()
-    order[places] = settled
+    order[places] = tied.sort("coarse", "fine", "id")["row"].to_numpy()
     return order
