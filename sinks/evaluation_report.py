@@ -65,7 +65,7 @@ def evaluation_page(evaluation: Evaluation) -> Page:
             ],
             note="Curves of the first seed; all figures are means over the seeds, each with its own folds and models.",
         ),
-        *(Section(f"Against the baselines: {NAMES[name]}", tables=[_baselines(result.figures)]) for name, result in tracks.items()),
+        Section("Against the baselines", tables=[_baselines(figures, name) for name, figures in named.items()]),
         Section("Operating points", tables=[operating_points(figures, name) for name, figures in named.items()]),
         Section("Evidence", tables=[evidence_table(_with_rule(named)), _deletion(named)]),
         Section("Insiders and what their windows kept", tables=_who_and_what(named, first.figures), paired=True),
@@ -114,14 +114,14 @@ def _tiles(named: Mapping[str, Figures], found: Figures) -> list[Tile]:
     ]
 
 
-def _baselines(figures: Figures) -> Table:
+def _baselines(figures: Figures, title: str) -> Table:
     rows = []
     for place, line in enumerate(figures["baselines"]):
         if "recall_at_fpr" not in line:
             rows.append(Row([line["name"], "–", "–", *["–"] * 5]))
             continue
         spread = line.get("pr_auc_interval")
-        between = f"{spread[0]:.3f} – {spread[1]:.3f}" if spread else "–"
+        between = f"{spread[0]:.3f}–{spread[1]:.3f}" if spread else "–"
         recalls = [f"{point['recall']:.3f}" for point in line["recall_at_fpr"].values()]
         insiders = line["recall_at_fpr"]["0.01"]["insiders"]
         cells = [line["name"], f"{line['pr_auc']:.3f}", between, *recalls, f"{number(insiders['caught'])} of {number(insiders['total'])}"]
@@ -129,7 +129,7 @@ def _baselines(figures: Figures) -> Table:
     note = (
         "Recall at a false-positive rate of 0.1, 0.2, 0.5 and 1 %; insiders caught at 1 %. The language model needs a backend that has one."
     )
-    return Table(["", "PR-AUC", "95 % interval", "0.1 %", "0.2 %", "0.5 %", "1 %", "insiders"], rows, note=note)
+    return Table(["", "PR-AUC", "95 % interval", "0.1 %", "0.2 %", "0.5 %", "1 %", "insiders"], rows, title, note)
 
 
 def _with_rule(named: Mapping[str, Figures]) -> dict[str, Figures]:
@@ -165,6 +165,6 @@ def _intervals(named: Mapping[str, Figures]) -> Table:
             spans["evidence_f1_end_to_end"],
             spans["insiders_caught"],
         ]
-        rows.append(Row([name, *(f"{low:.3f} – {high:.3f}" for low, high in picked)]))
-    columns = ["", "PR-AUC", "recall at 1 % FPR", "evidence F1", "end to end", "insiders caught"]
+        rows.append(Row([name, *(f"{low:.3f}–{high:.3f}" for low, high in picked)]))
+    columns = ["", "PR-AUC", "recall, 1 % FPR", "evidence F1", "end to end", "insiders"]
     return Table(columns, rows, "95 % intervals", "Bootstrap over users: 1,000 draws of as many users.")
