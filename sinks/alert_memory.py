@@ -34,10 +34,11 @@ class Activity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class CitedEvent:
-    """An event that a finding rests on, and when it happened (UTC ms)."""
+    """An event that a finding rests on, when it happened (UTC ms), and what OCSF calls it."""
 
     ref: EventRef
     ts: Millis
+    type_uid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class BadMemoryError(RefusedError):
 
 def encode_findings(findings: Sequence[Finding]) -> bytes:
     """The record that the compacted topic keeps for a user."""
-    rows = [[f.uid, f.created_ms, f.risk, [[e.ref.kind.value, e.ref.id, e.ts] for e in f.cited]] for f in findings]
+    rows = [[f.uid, f.created_ms, f.risk, [[e.ref.kind.value, e.ref.id, e.ts, e.type_uid] for e in f.cited]] for f in findings]
     return json.dumps({"v": _VERSION, "findings": rows}, separators=(",", ":")).encode()
 
 
@@ -133,7 +134,12 @@ def decode_findings(record: bytes) -> tuple[Finding, ...]:
         if found["v"] != _VERSION:
             raise ValueError
         return tuple(
-            Finding(uid, created_ms, risk, tuple(CitedEvent(EventRef(Kind(kind), event_id), ts) for kind, event_id, ts in cited))
+            Finding(
+                uid,
+                created_ms,
+                risk,
+                tuple(CitedEvent(EventRef(Kind(kind), event_id), ts, type_uid) for kind, event_id, ts, type_uid in cited),
+            )
             for uid, created_ms, risk, cited in found["findings"]
         )
     except (ValueError, KeyError, TypeError) as error:

@@ -64,11 +64,11 @@ def alerting(verdict: Verdict, window: Window) -> Alerting:
         BadWindow: a time in it cannot be read.
     """
     try:
-        times = {EventRef(Kind(event["kind"]), str(event["id"])): instant(str(event["ts"])) for event in window.events}
+        events = {EventRef(Kind(event["kind"]), str(event["id"])): event for event in window.events}
+        cited = tuple(CitedEvent(ref, instant(str(events[ref]["ts"])), type_uid(events[ref])) for ref in verdict.cited)
         end_ms = instant(verdict.end)
     except ValueError as error:
         raise BadWindow(f"window {window.id[:32]} has a time that cannot be read") from error
-    cited = tuple(CitedEvent(ref, times[ref]) for ref in verdict.cited)
     return Alerting(verdict.user, verdict.window_id, end_ms, risk_score(verdict), cited)
 
 
@@ -112,7 +112,7 @@ def detection_finding(verdict: Verdict, window: Window, finding: Finding, activi
         "metadata": _metadata(verdict, finding),
         "actor": {"user": {"name": verdict.user}},
         **_device(event for _, event in shown),
-        "finding_info": _finding_info(verdict, finding, end_ms, held, created),
+        "finding_info": _finding_info(verdict, finding, end_ms, created),
         "attacks": [_attack(technique) for technique in verdict.techniques],
         "evidences": [_evidence(verdict.user, event) for _, event in shown],
         "observables": _observables(verdict.user, shown),
@@ -210,7 +210,7 @@ def _metadata(verdict: Verdict, finding: Finding) -> dict[str, Any]:
     }
 
 
-def _finding_info(verdict: Verdict, finding: Finding, end_ms: Millis, held: Mapping[EventRef, Event], created: bool) -> dict[str, Any]:
+def _finding_info(verdict: Verdict, finding: Finding, end_ms: Millis, created: bool) -> dict[str, Any]:
     info: dict[str, Any] = {
         "uid": finding.uid,
         "title": _title(verdict),
@@ -229,17 +229,15 @@ def _finding_info(verdict: Verdict, finding: Finding, end_ms: Millis, held: Mapp
         info["modified_time"] = end_ms
     if finding.cited:
         info |= {"first_seen_time": finding.cited[0].ts, "last_seen_time": finding.cited[-1].ts}
-    info["related_events"] = [_related(event, held.get(event.ref)) for event in finding.cited]
+    info["related_events"] = [_related(event) for event in finding.cited]
     info["related_events_count"] = len(finding.cited)
     if verdict.traits:
         info["traits"] = [{"name": trait} for trait in verdict.traits]
     return info
 
 
-def _related(cited: CitedEvent, event: Event | None) -> dict[str, Any]:
-    # an event of an earlier window is known by its identity only: its activity is no more at hand
-    uid = type_uid(event) if event is not None else type_uid({"kind": cited.ref.kind})
-    return {"uid": cited.ref.id, "type_uid": uid, "type": cited.ref.kind.value, "first_seen_time": cited.ts}
+def _related(cited: CitedEvent) -> dict[str, Any]:
+    return {"uid": cited.ref.id, "type_uid": cited.type_uid, "type": cited.ref.kind.value, "first_seen_time": cited.ts}
 
 
 def _title(verdict: Verdict) -> str:

@@ -151,7 +151,9 @@ def test_only_the_first_record_of_a_finding_is_an_alert() -> None:
 def test_an_update_tells_the_whole_finding() -> None:
     update = alert(day_of("ana", 1, 0.6), earlier=day_of("ana", 0, 0.9))
     assert update["risk_score"] == 90  # a risk is not lowered
-    assert update["finding_info"]["related_events_count"] == 10  # five panes with two cited events each
+    related = update["finding_info"]["related_events"]
+    assert update["finding_info"]["related_events_count"] == len(related) == 10  # five panes with two cited events each
+    assert {(each["type"], each["type_uid"]) for each in related} == {("file", 100101), ("http", 400200)}
     assert len(update["evidences"]) == 8  # in full only what the newer window holds
 
 
