@@ -35,7 +35,7 @@ class Thresholds:
         Args:
             score: calibrated, shape (n,).
             truth: likewise.
-            user_days: users times days that the scores cover.
+            user_days: active user/days that the scores cover; a budget counts in a thousand of them.
         """
         ranked = np.sort(score)[::-1]
         # a budget that no training score fills would alert on everything; a threshold is at least what the last window scored

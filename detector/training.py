@@ -53,8 +53,8 @@ class Lessons:
 
     @property
     def user_days(self) -> float:
-        """Users times days that the windows cover."""
-        return float(len(set(self.users)) * len(set(self.days)))
+        """Active user/days that the windows cover, however they overlap."""
+        return float(len(set(zip(self.users, self.days, strict=True))))
 
 
 def lessons_of(windows: Iterable[Window], key_of: KeyOf) -> Lessons:

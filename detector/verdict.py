@@ -55,7 +55,7 @@ def checked(verdict: Verdict, window: Window) -> Verdict:
     """
     if verdict.window_id != window.id:
         raise UnknownEvidence(f"a verdict on window {verdict.window_id[:32]} came back for window {window.id[:32]}")
-    held = {(event["kind"], event["id"]) for event in window.events}
+    held = {(event["kind"], event["id"]) for event in window.events} if verdict.cited else frozenset()
     for ref in verdict.cited:
         if (ref.kind.value, ref.id) not in held:
             raise UnknownEvidence(f"{ref.kind.value} event {ref.id[:64]} is not in window {window.id[:32]}")
