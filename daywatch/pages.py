@@ -30,7 +30,7 @@ def print_page(page: Page, console: Console) -> None:
 def _table(table: PageTable) -> Table:
     drawn = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for place, name in enumerate(table.columns):
-        drawn.add_column(Text(name), justify="right" if place else "left", no_wrap=place > 0)
+        drawn.add_column(Text(name), justify="right" if place else "left", no_wrap=place > 0, min_width=0 if place else 14)
     for row in table.rows:
         drawn.add_row(*(Text(cell, style="bold" if row.strong else "") for cell in row.cells))
     return drawn

@@ -16,9 +16,11 @@ from stream.errors import ConfigurationError, PipelineError
 if TYPE_CHECKING:
     from daywatch.demo.chain import Streaming, Worker
     from daywatch.demo.results import Results
+    from sinks.show import Alert
 
 KEPT = ("organisation", "windows.jsonl", "verdicts.jsonl", "alerts.jsonl", "scorecard.json", "report.html")
 _SILENT_FOR_S = 90.0
+_MOST_EVENTS = 12
 _WIDTH = 132  # of what is written where no terminal says how wide it is
 
 
@@ -68,6 +70,7 @@ class _Demo:
 
         from daywatch.demo.view import Seen, View
         from daywatch.settings import load
+        from sinks.show import Findings
 
         # few people: more partitions would only be more of the same work
         self._flags = {"topics.partitions": "2", **flags}
@@ -78,6 +81,7 @@ class _Demo:
             self._console.width = _WIDTH
         self._view: View = View(self._console, "daywatch demo", self._settings.zone)
         self._seen: Seen = Seen()
+        self._findings = Findings()
         self._began = time.monotonic()
 
     def run(self, users: int, days: int, seed: int, insiders: int) -> None:
@@ -166,18 +170,27 @@ class _Demo:
     def _record(self, name: str, value: bytes) -> None:
         import orjson
 
-        from sinks.show import alert_text
-
         if name == "verdicts":
             label = orjson.loads(value)["label"]
             self._seen.labels[label] = self._seen.labels.get(label, 0) + 1
         elif name == "alerts":
-            alert = orjson.loads(value)
-            if alert["activity_id"] == 1:
+            change = self._findings.take(value)
+            if change.risk_before is None:
                 self._seen.alerts += 1
-                self._view.say(alert_text(alert, self._settings.zone))
+                self._tell(change.alert)
             else:
                 self._seen.updates += 1
+
+    def _tell(self, alert: "Alert") -> None:
+        """Print a new alert; of very many cited events, the first few."""
+        from sinks.show import alert_text
+
+        events = alert.in_order()
+        alert.events = {(event.kind, event.id): event for event in events[:_MOST_EVENTS]}
+        self._view.say(alert_text(alert, self._settings.zone))
+        alert.events = {(event.kind, event.id): event for event in events}
+        if len(events) > _MOST_EVENTS:
+            self._view.say(f"    … it cites {len(events)} events: alerts.jsonl has them all\n")
 
     def _show(self, results: "Results", streaming: "Streaming") -> None:
         seen, progress = self._seen, results.progress
@@ -192,6 +205,9 @@ class _Demo:
         self._console.print(text, highlight=False, soft_wrap=True)
 
     def _score(self) -> None:
+        """Print the scorecard on standard output: it is what this command has to say."""
+        from rich.console import Console
+
         from daywatch.commands.score import write
         from daywatch.pages import print_page
         from sinks.report import scorecard_page
@@ -200,5 +216,8 @@ class _Demo:
         windows, verdicts, alerts = (json_lines(self._out / f"{name}.jsonl") for name in ("windows", "verdicts", "alerts"))
         card = scorecard(self._out / "organisation", windows, verdicts, alerts, self._settings.zone)
         write(card, self._out)
-        print_page(scorecard_page(card), self._console)
+        shown = Console()
+        if not shown.is_terminal:
+            shown.width = _WIDTH
+        print_page(scorecard_page(card), shown)
         self._say(f"Done in {time.monotonic() - self._began:.0f} s. Everything is in {self._out}; open report.html first.")

@@ -50,6 +50,7 @@ class Results:
         self._names = {full: name for name, full in topics.items()}
         self._directory = directory
         self._ended: dict[tuple[str, int], bool] = {}
+        self._next: dict[tuple[str, int], int] = {}
         self._files: dict[tuple[str, int], BinaryIO] = {
             (name, number): (directory / f"{name}.{number}.jsonl").open("wb") for name in topics for number in range(partitions)
         }
@@ -79,6 +80,7 @@ class Results:
                     self._ended[at] = True
                 continue  # others mend themselves, or show as silence
             self._ended[at] = False
+            self._next[at] = (message.offset() or 0) + 1
             self._take(at, message, seen)
         return len(messages)
 
@@ -109,8 +111,13 @@ class Results:
 
     def expect_end(self, name: str) -> None:
         """Forget that a topic's end was seen: only an end seen from now on counts."""
+        from confluent_kafka import TopicPartition
+
+        full = next(full for full, short in self._names.items() if short == name)
         for number in range(self.partitions):
             self._ended[name, number] = False
+            # an end is told of once only, unless reading begins anew
+            self._consumer.seek(TopicPartition(full, number, self._next.get((name, number), 0)))
 
     def clock_ms(self, name: str) -> Millis | None:
         """The least of a topic's clocks; None until all its logs have one."""
