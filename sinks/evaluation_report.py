@@ -137,7 +137,7 @@ def _with_rule(named: Mapping[str, Figures]) -> dict[str, Figures]:
     found: dict[str, Figures] = {}
     for name, figures in named.items():
         found[name] = figures
-        found[f"{name}: cite-all rule"] = {"evidence": figures["evidence_of_rule"]}
+        found[f"{name}, cite-all rule"] = {"evidence": figures["evidence_of_rule"]}
     return found
 
 

@@ -301,13 +301,13 @@ def evidence_table(several: Mapping[str, Figures]) -> Table:
     """Citations against the key, over right alerts and end to end; name to figures."""
     rows = []
     for name, found in several.items():
-        for reading, cited in (("right alerts", found["evidence"]), ("end to end", found["evidence"]["end_to_end"])):
+        for reading, cited in (("right", found["evidence"]), ("end to end", found["evidence"]["end_to_end"])):
             label = f"{name}, {reading}" if name else reading
             counts = [number(cited[each]) for each in ("days", "cited", "right", "key")]
             rows.append(Row([label, *counts, *(f"{cited[each]:.3f}" for each in ("precision", "recall", "f1", "complete"))]))
     columns = ["over", "days", "cited", "right", "key", "precision", "recall", "F1", "complete"]
     note = (
-        "Right alerts: alerting days that are malicious. "
+        "Right: over alerting days that are malicious. "
         "End to end: missed days' key events count as not cited, false alarms' citations as wrong."
     )
     return Table(columns, rows, "Citations against the key", note)

@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -12,6 +13,7 @@ from detector.evaluation.figures import (
     intervals,
     json_safe,
     mean_of,
+    ranking_figures,
     truth_of,
     with_missed_days,
 )
@@ -59,6 +61,12 @@ def test_a_worked_example() -> None:
     assert found["at_alert_budget"]["10"]["alerts"] == 0  # 10 alerts in 1,000 user/days are none in 4
     assert (found["evidence"]["precision"], found["evidence"]["recall"], found["evidence"]["complete"]) == (1.0, 0.5, 0.0)
     assert found["evidence"]["end_to_end"]["f1"] == pytest.approx(2 * 1 / (2 + 3))
+
+
+def test_a_budget_of_n_alerts_a_day_per_1000_users_is_n_alerts_in_1000_user_days() -> None:
+    days = pl.DataFrame([(f"u{n}", 1, 48 * HOUR) for n in range(400)], schema=["user", "day", "end_ms"], orient="row")
+    found = ranking_figures(np.arange(400) < 3, np.linspace(1, 0, 400), days, KEY)["at_alert_budget"]
+    assert {budget: point["alerts"] for budget, point in found.items()} == {"1": 0, "2": 0, "5": 2, "10": 4}
 
 
 def test_truth_keeps_the_order_of_the_rows() -> None:
