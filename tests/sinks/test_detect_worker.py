@@ -1,6 +1,6 @@
 import json
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -258,9 +258,12 @@ class Changing:
         self._inner, self._held, self._number = MemorySource(log, ["windows"]), frozenset({0, 1}), 1
         self.next: frozenset[int] | None = None
 
+        self.meanwhile: Callable[[], None] = lambda: None
+
     def poll(self, limit: int, timeout_ms: int) -> Any:
         found = self._inner.poll(limit, timeout_ms)
         if self.next is not None:
+            self.meanwhile()
             self._held, self._number, self.next = self.next, self._number + 1, None
         return found
 
@@ -277,8 +280,16 @@ def test_what_was_polled_for_partitions_that_moved_away_meanwhile_is_left_to_the
     source = Changing(log)
     made = worker(log, source=source)
     made.step()
-    source.next = frozenset({1})
+
+    def new_owner() -> None:
+        """Somebody else takes over partition 0 and is quick about it."""
+        other = worker(log, source=MemorySource(log, ["windows"], [0]))
+        other.step()
+        log.generation -= 1
+
+    source.next, source.meanwhile = frozenset({1}), new_owner
     made.step()
+    source.meanwhile = lambda: None
     made.step()
     assert made.partitions == [1]
     source.next = frozenset()
@@ -354,6 +365,14 @@ def test_a_partition_that_was_done_before_is_done_again_at_once() -> None:
     run(log)
     made = run(log)
     assert made.totals.windows == 0
+
+
+def test_marks_that_follow_the_last_one_change_nothing_about_it() -> None:
+    log = filled()
+    for partition in range(TOPICS.partitions):
+        log.append(TopicPartition("windows", partition), None, None, encode_mark(10**12, idle=True))
+    run(log)
+    assert run(log).totals.windows == 0
 
 
 def test_a_restart_remembers_that_a_replay_is_not_over() -> None:
