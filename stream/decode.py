@@ -1,8 +1,9 @@
 """A batch of records of one topic to an event frame, in one go. Bytes in, columns out. Knows nothing of brokers, offsets or clocks.
 
-Two readings that agree. The *columnar* one parses the whole batch with polars and accepts the records that are provably
-well-formed; whatever it cannot vouch for goes, record by record, to the *strict* one, which has the last word and gives the
-reason for a refusal. How a record is proved without looking into it twice:
+Readings that agree. Records that are written from one template are read without a parser (`stream.template`); others are
+parsed with polars, a batch at a time, and accepted when they are provably well-formed; whatever that cannot vouch for goes,
+record by record, to the *strict* reading, which has the last word and gives the reason for a refusal. How a parsed record
+is proved without looking into it twice:
 
     {"id":"a","user":"ana","x":5}        structure: the bytes outside of strings, here { : , : , : 5 }  (8)
      ====-===                            strings:   keys and string values, here 5
@@ -17,7 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +27,16 @@ import polars as pl
 
 from stream.errors import PoisonError
 from stream.kinds import FIELDS, KINDS, Kind, Millis, frame_schema
+from stream.template import Batch, Template
 from stream.times import DAY_MS, MAX_TS, MIN_TS, Bools, Ints, read_iso
 from stream.zones import wall_to_utc
 
 MAX_INTEGER: Final = 2**53
 
+_T = TypeVar("_T")
 _COMMON: Final = ("id", "kind", "ts", "user", "pc")
 _FLAT: Final = frozenset({str, int, float, bool, type(None)})
-_QUOTE, _BACKSLASH, _SPACE = ord('"'), ord("\\"), ord(" ")
+_BACKSLASH, _SPACE = ord("\\"), ord(" ")
 _SLICE: Final = 8192  # records whose bytes, and what is worked out from them, fit into a processor's cache
 _MOST_STRUCTURE: Final = 400  # bytes outside of strings; more is nested junk or no record of ours
 _SAMPLED_EXTRAS: Final = 32
@@ -104,7 +107,7 @@ def decode(kind: Kind, values: Sequence[bytes], keys: Sequence[bytes | None], zo
             except BrokenRecordError as error:
                 rejected.append(Rejected(row, error.reason, str(error)))
     frame = pl.concat([*fast, _frame(kind, accepted)]) if accepted or not fast else pl.concat(fast)
-    return Decoded(frame.sort("row") if accepted else frame, rejected)
+    return Decoded(frame if frame["row"].is_sorted() else frame.sort("row"), rejected)
 
 
 # ------------------------------------------------------------------------------------------------------- record by record
@@ -233,36 +236,91 @@ def _read_time(found: object, zone: str, limits: DecodeLimits) -> Millis:
 def _columnar(
     kind: Kind, values: Sequence[bytes], keys: Sequence[bytes | None], zone: str, limits: DecodeLimits, rows: Ints
 ) -> tuple[list[pl.DataFrame], Ints]:
-    """Frames of the records that are provably good, in order, and the rows that need the strict reading."""
-    shape = _Shape.of(values, limits)
+    """Frames of the records that are provably good, and the rows that need the strict reading, ascending."""
+    batch = Batch(values)
+    alike = _alike(kind, batch, values, limits)
+    if alike is None:
+        frames, doubtful = _by_parser(kind, batch, values, keys, zone, limits, rows)
+        return frames, np.sort(doubtful)
+    matched, parsed = alike
+    if matched.all():
+        frame, rest = _accept(kind, parsed, keys, zone, limits, rows, matched, plain=True)
+        return [frame], rest
+    here, other = np.flatnonzero(matched), np.flatnonzero(~matched)
+    frame, rest = _accept(kind, parsed, _take(keys, here), zone, limits, rows[here], matched[here], plain=True)
+    others = _take(values, other)
+    frames, doubtful = _by_parser(kind, Batch(others), others, _take(keys, other), zone, limits, rows[other])
+    return [frame, *frames], np.sort(np.concatenate([rest, doubtful]))
+
+
+def _take(items: Sequence[_T], places: Ints) -> list[_T]:
+    return [items[i] for i in places.tolist()]
+
+
+def _alike(kind: Kind, batch: Batch, values: Sequence[bytes], limits: DecodeLimits) -> tuple[Bools, pl.DataFrame] | None:
+    """Which records are written from the batch's template, and their columns; None when it has none worth while."""
+    types = {name: pl.String() for name in _COMMON} | FIELDS[kind]
+    template = next((found for i in (0, len(values) // 2, -1) if (found := Template.of(values[i], types)) is not None), None)
+    if template is None or not {"id", "kind", "ts", "user"} <= set(template.names):
+        return None
+    matched, numbers = template.match(batch)
+    matched_all = bool(matched.all())
+    within = batch.sizes <= limits.max_record_bytes
+    if not within.all():
+        numbers = {name: found[within[matched]] for name, found in numbers.items()}
+        matched &= within
+        matched_all = False
+    if 2 * np.count_nonzero(matched) < len(values):
+        return None
+    lines = batch.lines() if matched_all else b"\n".join(_take(values, np.flatnonzero(matched)))
+    texts = template.texts_of(lines, int(np.count_nonzero(matched)), types)
+    if texts is None:
+        return None
+    own = {name: pl.Series(name, numbers[name]) for name in numbers if name in types}
+    missing = [pl.lit(None, dtype).alias(name) for name, dtype in types.items() if name not in template.names]
+    return matched, texts.with_columns(*own.values(), *missing)
+
+
+def _by_parser(
+    kind: Kind, batch: Batch, values: Sequence[bytes], keys: Sequence[bytes | None], zone: str, limits: DecodeLimits, rows: Ints
+) -> tuple[list[pl.DataFrame], Ints]:
+    """What polars reads of records of any style; frames, and the rows that need the strict reading."""
+    shape = _Shape.of(batch, limits)
     plausible = shape.plausible()
-    if not plausible.all():
+    doubtful = rows[~plausible]
+    if len(doubtful):
         kept = np.flatnonzero(plausible)
-        shape, keys = shape.take(kept), [keys[i] for i in kept.tolist()]
-        values = [values[i] for i in kept.tolist()]
-        rows, doubtful = rows[kept], rows[~plausible]
-    else:
-        doubtful = np.empty(0, np.int64)
+        shape, values, keys, rows = shape.take(kept), _take(values, kept), _take(keys, kept), rows[kept]
     if not len(rows):
         return [], doubtful
-    parsed = _parse(kind, values)
+    parsed = _parse(kind, values, batch.lines() if len(batch.sizes) == len(values) else b"\n".join(values))
     if parsed is not None:
-        good = _proved(parsed, shape) & _sound(parsed, keys, kind, limits)
-        ts, timed = read_iso(parsed["ts"], zone)
-        good &= timed & (ts >= limits.min_ts) & (ts < limits.max_ts)
-        frame = _event_columns(kind, parsed, ts, rows)
-        frames = [frame if good.all() else frame.filter(pl.Series(good))]
-        rest = rows[~good]
-    else:
-        # polars gives up a whole batch for one record that is no JSON: take those out and try again
-        is_object = np.fromiter(map(_is_object, values), np.bool_, len(values))
-        if is_object.all() or not is_object.any():
-            frames, rest = [], rows
-        else:
-            objects = np.flatnonzero(is_object).tolist()
-            frames, rest = _columnar(kind, [values[i] for i in objects], [keys[i] for i in objects], zone, limits, rows[is_object])
-            rest = np.concatenate([rest, rows[~is_object]])
-    return frames, np.sort(np.concatenate([doubtful, rest]))
+        frame, rest = _accept(kind, parsed, keys, zone, limits, rows, _proved(parsed, shape))
+        return [frame], np.concatenate([doubtful, rest])
+    # polars gives up a whole batch for one record that is no JSON: take those out and try again
+    is_object = np.fromiter(map(_is_object, values), np.bool_, len(values))
+    if is_object.all() or not is_object.any():
+        return [], np.concatenate([doubtful, rows])
+    objects = np.flatnonzero(is_object)
+    others = _take(values, objects)
+    frames, rest = _by_parser(kind, Batch(others), others, _take(keys, objects), zone, limits, rows[objects])
+    return frames, np.concatenate([doubtful, rows[~is_object], rest])
+
+
+def _accept(
+    kind: Kind, parsed: pl.DataFrame, keys: Sequence[bytes | None], zone: str, limits: DecodeLimits, rows: Ints, proved: Bools,
+    plain: bool = False,
+) -> tuple[pl.DataFrame, Ints]:  # fmt: skip
+    """The event frame of those well-formed records whose contents are good, and the rows of the others.
+
+    `plain`: no field can hold a control character.
+    """
+    ts, timed = read_iso(parsed["ts"], zone)
+    good = proved & _sound(parsed, keys, kind, limits, plain) & timed & (ts >= limits.min_ts) & (ts < limits.max_ts)
+    frame = _event_columns(kind, parsed, ts, rows)
+    if good.all():
+        return frame, rows[:0]
+    return frame.filter(pl.Series(good)), rows[~good]
 
 
 def _is_object(value: bytes) -> bool:
@@ -283,23 +341,17 @@ class _Shape:
     spaced: Ints  # strings with a space before them
 
     @staticmethod
-    def of(values: Sequence[bytes], limits: DecodeLimits) -> "_Shape":
-        n = len(values)
-        sizes = np.fromiter(map(len, values), np.int64, n)
-        joined = b"\n".join(values)
-        raw = np.frombuffer(joined, np.uint8)
-        ends = np.cumsum(sizes + 1) - 1
-        starts = ends - sizes
+    def of(batch: Batch, limits: DecodeLimits) -> "_Shape":
+        raw, sizes, starts, ends, quotes, bounds = batch.raw, batch.sizes, batch.starts, batch.ends, batch.quotes, batch.bounds
         braced: Bools = (sizes >= 2) & (sizes <= limits.max_record_bytes)
         braced[braced] = (raw[starts[braced]] == ord("{")) & (raw[ends[braced] - 1] == ord("}"))
-        if np.count_nonzero(raw == ord("\n")) != n - 1:
-            breaks = np.flatnonzero(raw == ord("\n"))
-            braced &= np.diff(np.searchsorted(breaks, np.append(starts, ends[-1]))) <= (np.arange(n) < n - 1)
-        quotes = np.flatnonzero(raw == _QUOTE)
-        if _BACKSLASH in joined:
+        breaks = np.flatnonzero(raw == ord("\n"))
+        if len(breaks) != len(sizes):
+            braced &= np.diff(np.searchsorted(breaks, np.append(starts, len(raw)))) == 1
+        if _BACKSLASH in batch.joined:
             quotes, odd = _unescaped(raw, quotes)
-            braced[np.searchsorted(ends, np.concatenate([odd, _surrogates(joined, raw)]))] = False
-        bounds = np.append(np.searchsorted(quotes, starts), len(quotes))
+            braced[np.searchsorted(ends, np.concatenate([odd, _surrogates(batch.joined, raw)]))] = False
+            bounds = np.append(np.searchsorted(quotes, starts), len(quotes))
         counts = np.diff(bounds)
         paired: Bools = counts % 2 == 0
         if not paired.all():
@@ -342,12 +394,12 @@ def _surrogates(joined: bytes, raw: npt.NDArray[np.uint8]) -> Ints:
     return at
 
 
-def _parse(kind: Kind, values: Sequence[bytes]) -> pl.DataFrame | None:
+def _parse(kind: Kind, values: Sequence[bytes], lines: bytes) -> pl.DataFrame | None:
     """The records as columns, or None when one of them is no JSON. A field of another type than asked for is null or stringified."""
     extras = {name: pl.String() for name in _sampled_extras(kind, values)}
     schema = {name: pl.String() for name in _COMMON} | FIELDS[kind] | extras
     try:
-        parsed = pl.read_ndjson(b"\n".join(values), schema=schema, ignore_errors=True, low_memory=True)
+        parsed = pl.read_ndjson(lines, schema=schema, ignore_errors=True, low_memory=True)
     except pl.exceptions.PolarsError:
         return None
     return parsed if parsed.height == len(values) else None
@@ -397,7 +449,7 @@ def _digits(numbers: Ints) -> Ints:
     return np.where(numbers < 0, 0, found)
 
 
-def _sound(parsed: pl.DataFrame, keys: Sequence[bytes | None], kind: Kind, limits: DecodeLimits) -> Bools:
+def _sound(parsed: pl.DataFrame, keys: Sequence[bytes | None], kind: Kind, limits: DecodeLimits, plain: bool) -> Bools:
     """Records whose names, kind, key and numbers are as they should be."""
     checks = [
         pl.col("kind") == kind.value,
@@ -405,7 +457,7 @@ def _sound(parsed: pl.DataFrame, keys: Sequence[bytes | None], kind: Kind, limit
         pl.col("id").str.len_bytes().is_between(1, limits.max_id_bytes),
         pl.col("user").str.len_bytes().is_between(1, limits.max_user_bytes),
         pl.col("pc").is_null() | (pl.col("pc").str.len_bytes() <= limits.max_pc_bytes),
-        *(~pl.col(name).fill_null("").str.contains(_CONTROL.pattern) for name in ("id", "user", "pc")),
+        *(~pl.col(name).fill_null("").str.contains(_CONTROL.pattern) for name in (() if plain else ("id", "user", "pc"))),
         *(pl.col(name).fill_null(0).is_between(0, MAX_INTEGER) for name, dtype in FIELDS[kind].items() if dtype == pl.Int64()),
     ]
     sound: Bools = parsed.select(pl.all_horizontal(checks).fill_null(value=False).alias("sound"))["sound"].to_numpy()

@@ -309,6 +309,27 @@ def test_the_columnar_and_the_strict_reading_agree_on_every_record(batch: tuple[
     assert [(found.row, found.reason) for found in decoded.rejected] == rejected
 
 
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), kind=st.sampled_from([Kind.HTTP, Kind.EMAIL]), spaced=st.booleans())
+def test_the_readings_agree_on_records_of_one_template_with_damage_here_and_there(data: st.DataObject, kind: Kind, spaced: bool) -> None:
+    separators = (", ", ": ") if spaced else (",", ":")
+    plain = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=8)
+    values = []
+    for _ in range(data.draw(st.integers(2, 6))):
+        fields = {name: data.draw(plain if dtype == pl.String() else st.integers(0, 10**7)) for name, dtype in FIELDS[kind].items()}
+        common = {"id": data.draw(plain), "kind": kind.value, "ts": data.draw(times), "user": "ana", "pc": data.draw(plain)}
+        values.append(json.dumps(common | fields | {"extra": "x"}, separators=separators).encode())
+    if data.draw(st.booleans()):
+        row = data.draw(st.integers(0, len(values) - 1))
+        at = data.draw(st.integers(0, len(values[row])))
+        patch = data.draw(st.sampled_from([b"", b'"', b"\\", b",", b"}", b"\n", b"\xff", b" ", b"0", b'","x":"', b"\x7f"]))
+        values[row] = values[row][:at] + patch + values[row][at + data.draw(st.integers(0, 2)) :]
+    decoded = decode(kind, values, [b"ana"] * len(values), "UTC", LIMITS)
+    accepted, rejected = strictly(kind, values, [b"ana"] * len(values))
+    assert decoded.frame.rows() == accepted
+    assert [(found.row, found.reason) for found in decoded.rejected] == rejected
+
+
 # structures that the proof by counting must not take for k plain members
 DECEPTIONS = [
     b'"url":1,"z":5',
