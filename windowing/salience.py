@@ -9,13 +9,15 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from stream.kinds import Kind
+from stream.kinds import KINDS, Kind
 from windowing.domains import Category
 from windowing.features import Facts
 from windowing.observe import MASS, Observed
 from windowing.profiles import Ints, Measure
 
 MOST_POINTS: Final = 255
+_TELLING: Final = 30
+_UNPUNISHED: Final = 7
 _PAGE_POINTS: Final = {
     Category.CLOUD: 40,
     Category.EMPLOYER: 55,
@@ -33,7 +35,7 @@ def points(facts: Facts) -> Ints:
     found += np.where(facts.after, 25, 0) + np.where(facts.pc_new, 30, np.where(facts.strange_pc, 12, 0))
     part, mails = seen.part, seen.mails
     logon, device, file, email, http = (part[kind] for kind in (Kind.LOGON, Kind.DEVICE, Kind.FILE, Kind.EMAIL, Kind.HTTP))
-    found[logon] += np.where(seen.on[logon], 8, 6)
+    found[logon] += np.where(seen.on[logon], 18, 14)
     seldom = (facts.habit(Measure.CONNECTS) < 0.1).astype(np.int64)
     found[device] += 70 + 30 * seldom[seen.of(Kind.DEVICE)] + np.where(facts.drive_pcs_new[seen.drive_pcs.of_row], 30, 0)
     found[file] += (
@@ -55,7 +57,32 @@ def points(facts: Facts) -> Ints:
     for category, amount in _PAGE_POINTS.items():
         by_category[category] = amount
     found[http] += by_category[seen.category] + np.where(facts.hosts_new[seen.hosts.of_row], 15, 0)
-    return np.clip(found, 0, MOST_POINTS)
+    return _less_for_repetition(facts, np.clip(found, 0, MOST_POINTS))
+
+
+def _less_for_repetition(facts: Facts, found: Ints) -> Ints:
+    """Take points from the ninth and later telling events of one sort: the same host, or the same kind elsewhere.
+
+    Two points for each one more, half of all at most; so a flood of one thing cannot hide the rest.
+    """
+    seen = facts.observed
+    rows = np.flatnonzero(found >= _TELLING)
+    if not len(rows):
+        return found
+    sort = np.zeros(seen.n, np.int64)
+    sort[seen.part[Kind.HTTP]] = seen.host.codes
+    group = (seen.user[rows] * len(KINDS) + seen.kind[rows]) * (len(seen.host.values) + 1) + sort[rows]
+    order = np.lexsort((seen.ts[rows], group))
+    group, ts = group[order], seen.ts[rows][order]
+    begins = np.searchsorted(group, group)
+    new_instant = np.ones(len(rows), np.bool_)
+    new_instant[1:] = (group[1:] != group[:-1]) | (ts[1:] != ts[:-1])
+    # events of one instant share the lowest rank, so that nothing depends on their order
+    rank = np.maximum.accumulate(np.where(new_instant, np.arange(len(rows)), 0)) - begins
+    found = found.copy()
+    before = found[rows[order]]
+    found[rows[order]] = before - np.minimum(2 * np.maximum(rank - _UNPUNISHED, 0), before // 2)
+    return found
 
 
 def most_telling(facts: Facts, told: Ints, cap: int, start_ms: int) -> Ints:

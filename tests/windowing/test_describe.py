@@ -153,10 +153,12 @@ def test_a_profile_that_was_stored_and_loaded_gives_the_same_bytes() -> None:
 def test_the_most_telling_events_survive_the_cap() -> None:
     calendar, day = daily(), DAY0 + 20
     profiles = Profiles(calendar)
-    quiet = {Kind.HTTP: pl.DataFrame(
-        [{"user": "ana", "ts": day * DAY_MS + 36_000_000 + 1000 * n, "id": f"h{n}", "pc": "PC-1", "url": "http://example.org/", "content": ""} for n in range(500)],
-        schema=frame_schema(Kind.HTTP),
-    )}  # fmt: skip
+    page = {"user": "ana", "pc": "PC-1", "url": "http://example.org/", "content": ""}
+    quiet = {
+        Kind.HTTP: pl.DataFrame(
+            [page | {"ts": day * DAY_MS + 36_000_000 + 1000 * n, "id": f"h{n}"} for n in range(500)], schema=frame_schema(Kind.HTTP)
+        )
+    }
     copied = {Kind.FILE: pl.DataFrame(
         [{"user": "ana", "ts": day * DAY_MS + 80_000_000, "id": "theft", "pc": "PC-1", "filename": "plans.zip", "content": ""}],
         schema=frame_schema(Kind.FILE),
