@@ -18,7 +18,7 @@ IDLE_HEADER: Final = "daywatch-idle"
 _DECIMAL = re.compile(rb"-?[0-9]{1,15}")
 
 
-class BadMark(PoisonError):  # noqa: N818 - the thing itself is bad
+class BadMark(PoisonError):
     """A null value that is no proper clock mark."""
 
     code: ClassVar[str] = "bad_mark"
