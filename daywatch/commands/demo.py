@@ -1,6 +1,8 @@
 """`daywatch demo`: the whole chain on one machine, watched. Knows the order of things and what is kept; each part is its own command."""
 
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -39,6 +41,8 @@ def demo(
     Keeps organisation/, windows.jsonl, verdicts.jsonl, alerts.jsonl, scorecard.json and report.html.
     """
     kept = _ready(out)
+    # asked to end, the demonstration cleans up after itself as it does on Ctrl-C
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="daywatch-demo-") as scratch:
         _Demo(flags_of(ctx), kept, Path(scratch)).run(users=users, days=days, seed=seed, insiders=insiders)
 
