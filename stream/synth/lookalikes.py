@@ -76,7 +76,7 @@ def _crunches(o: Occasions) -> None:
                     for late in o.following(user, day, o.between(1, 4)):
                         o.attendance.stay_until(user, late, o.between(int(19.5 * 3600), int(23.3 * 3600)))
                         if o.often(0.45):
-                            pages = o.between(1, 3) if o.often(0.12) else 0
+                            pages = o.between(1, 3) if o.often(0.15) else 0
                             o.add(late, user, Act.NIGHT_DRIVE, o.heavy(3, 0.8, 25), pages, night=o.often(0.5))
 
 
@@ -89,7 +89,7 @@ def _backups(o: Occasions) -> None:
         usual = max(1.0, float(o.org.connects[user]))
         for again in o.following(user, day, o.between(1, 4)):
             o.add(again, user, Act.COPY, min(15, max(1, round(usual * float(o.rng.uniform(1.5, 5))))), o.between(2, 7), night=o.often(0.08))
-    for user, day in o.occasions(0.08):
+    for user, day in o.occasions(0.10):
         for again in o.following(user, day, o.between(1, 2)):
             o.add(again, user, Act.NIGHT_DRIVE, o.heavy(3, 0.9, 25), o.between(1, 3) if o.often(0.2) else 0, night=o.often(0.8))
 

@@ -161,11 +161,11 @@ def _is(role_of: Ints, topic: str) -> Flags:
 
 
 def _draw_roles(rng: np.random.Generator, users: int) -> Ints:
-    """Role numbers, sorted so that teams are neighbours; at least two administrators and one of human resources."""
+    """Role numbers, sorted so that teams are neighbours; at least four administrators, one of whom will lead them, and one of human resources."""
     shares = np.array([share for *_, share in ROLES])
     drawn = rng.choice(len(ROLES), users, p=shares / shares.sum())
     names = [role for role, *_ in ROLES]
-    needed = [names.index("ITAdmin")] * max(2, round(users * 0.05)) + [names.index("HumanResourceSpecialist")] * max(1, round(users * 0.02))
+    needed = [names.index("ITAdmin")] * max(4, round(users * 0.06)) + [names.index("HumanResourceSpecialist")] * max(1, round(users * 0.02))
     drawn[: len(needed)] = needed
     return np.sort(drawn)
 
@@ -184,13 +184,10 @@ def _draw_teams(role_of: Ints) -> tuple[Ints, Ints, list[str]]:
         for part in np.array_split(members, max(1, round(len(members) / 8))):
             names.append(f"{len(names) + 1} - {department.split(' - ')[-1]}{len(names) + 1}")
             team[part] = len(names) - 1
-            # an administrator leads no team: the third scenario needs administrators who have a supervisor
-            lead = int(part[0]) if ROLES[role_of[part[0]]][0] != "ITAdmin" else -1
-            boss[part] = lead
-            leads.append(lead)
-    president = next(lead for lead in leads if lead >= 0)
-    boss[boss < 0] = president
-    boss[[lead for lead in leads if lead >= 0]] = president
+            boss[part] = part[0]
+            leads.append(int(part[0]))
+    president = leads[0]
+    boss[leads] = president
     boss[president] = -1
     return team, boss, names
 

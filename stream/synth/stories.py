@@ -69,6 +69,8 @@ def plan_insiders(chance: Chance, org: Organisation, attendance: Attendance, ins
         scenario = _CYCLE[(first + number) % len(_CYCLE)]
         settled = (attendance.joins == 0) & (attendance.leaves == attendance.days)  # anew each time: lay-offs happen
         candidates = [u for u in _candidates(org, scenario) if u not in taken and settled[u] and settled[org.boss[u]]]
+        if scenario == 3:  # nobody is impersonated twice
+            candidates = [u for u in candidates if int(org.boss[u]) not in taken]
         if not candidates:
             scenario = 2
             candidates = [u for u in range(org.n) if u not in taken and settled[u] and org.boss[u] >= 0]
@@ -158,7 +160,7 @@ class _Story:
 
     def _leaker(self) -> list[Episode]:
         days = self._some(self._stretch(self._pick((6, 10), (6, 12), (8, 14), (10, 16))), self._pick((4, 7), (4, 7), (5, 8), (5, 8)))
-        bold = self._bold_days(days[len(days) // 2 :], 1 + int(self.rng.integers(0, 2)))
+        bold = self._bold_days(days[len(days) // 2 :], 1)
         found = []
         for day in days:
             self._at(day, bold)
@@ -179,7 +181,7 @@ class _Story:
                 mails = int(self._often(0.5, 0.35, 0.25, 0.15))
                 found.append(self._episode(day, Act.HUNT, self._pick((4, 12), (2, 7), (1, 4), (1, 2)), mails))
         usual = max(1.0, float(self.org.connects[self.user]))
-        bold = self._bold_days(days[-thefts:], 2)
+        bold = self._bold_days(days[-thefts:], 1)
         for day in days[-thefts:]:
             self._at(day, bold)
             connects = max(2, round(usual * self.rng.uniform(*((3.0, 5.5), (2.4, 4.5), (1.6, 3.0), (1.3, 2.2))[self.level])))
