@@ -206,7 +206,7 @@ def tiles(found: Figures) -> list[Tile]:
         Tile("insiders caught", f"{number(insiders['caught'])} of {number(insiders['total'])}"),
         Tile("PR-AUC", f"{found['pr_auc']:.3f}"),
         Tile("evidence F1, right alerts", f"{evidence['f1']:.3f}"),
-        Tile("alerting user/days that are right", percent(alerts["precision"])),
+        Tile("alerts that cite malicious events", f"{number(alerts['findings_citing_key_events'])} of {number(alerts['findings'])}"),
         Tile("alerts a day per 1,000 users", f"{alerts['per_day_per_1000_users']:.1f}"),
         Tile("median delay", hours(insiders["delay_h"]["median"])),
     ]
