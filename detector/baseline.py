@@ -18,7 +18,7 @@ from detector.budget import REVIEWED
 from detector.matrix import rows_of
 from detector.model_file import BadModel, Model, decode_model, read_model
 from detector.reasons import NOTHING_UNUSUAL, reason_of
-from detector.subjects import by_subject, subject_of_event
+from detector.subjects import Subject, subject_of_event, subjects_of
 from detector.techniques import Shown, techniques_of, traits_of
 from detector.trees import Floats
 from detector.verdict import EventRef, Label, Verdict, checked
@@ -50,6 +50,7 @@ class Baseline:
             raise BadModel(f"the model was fitted for {', '.join(model.tracks) or 'no track'}, not for the track {track}")
         self._model, self._fitted, self._track = model, model.tracks[track], track
         self._names = names_of(track)
+        self._shares = self._fitted.trees.shares(subjects_of(self._fitted.columns), len(Subject))
         thresholds = self._fitted.thresholds
         self.malicious_at, self.alert_at = thresholds.malicious, thresholds.at(budget)
         self.suspicious_at = thresholds.at(budget * REVIEWED)
@@ -100,7 +101,7 @@ class Baseline:
     def _explained(self, windows: Sequence[Window], values: Floats, matrix: Floats) -> "list[_Explanation]":
         if not windows:
             return []
-        shares = by_subject(self._fitted.trees.contributions(matrix), self._fitted.columns)
+        shares = self._fitted.trees.contributions(matrix, self._shares)
         chosen = self._fitted.chooser.choose(windows, shares)
         peers_at = range(len(self._names), len(self._fitted.columns))
         return [

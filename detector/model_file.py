@@ -4,7 +4,7 @@
     features  version of the features it was fitted to
     made      where it comes from: training data (digests and sizes), seed, versions
     peers     what is usual in each role: values by feature, shares by role
-    tracks    for `all` and `shortcut-free`: columns, trees (LightGBM's text), calibration, thresholds, and the evidence's trees
+    tracks    for `all` and `shortcut-free`: columns, trees (`detector/trees.py`), calibration, thresholds, and the evidence's trees
 
 The identity of a model is the SHA-256 of the document, not of the packed bytes.
 """
@@ -140,12 +140,12 @@ def _unpacked(packed: bytes, name: str) -> bytes:
 def _plain(track: TrackModel) -> dict[str, Any]:
     return {
         "columns": list(track.columns),
-        "trees": track.trees.text,
+        "trees": track.trees.plain(),
         "calibration": {"slope": track.calibration.slope, "shift": track.calibration.shift},
         "thresholds": track.thresholds.plain(),
         "evidence": {
             "columns": list(EVENT_COLUMNS),
-            "trees": track.chooser.trees.text if track.chooser.trees is not None else None,
+            "trees": track.chooser.trees.plain() if track.chooser.trees is not None else None,
             "threshold": track.chooser.threshold,
         },
     }
@@ -158,11 +158,10 @@ def _track(track: str, parts: Mapping[str, Any], name: str) -> TrackModel:
         raise BadModel(f"{name} was fitted to other features than windows here have (first: {missing[0]!s:.60}); {_CURE}")
     if tuple(parts["evidence"]["columns"]) != EVENT_COLUMNS:
         raise BadModel(f"{name} was fitted to other facts about events than this version has; {_CURE}")
-    trees = Trees(parts["trees"])
-    evidence = Trees(parts["evidence"]["trees"]) if parts["evidence"]["trees"] is not None else None
+    trees = Trees.from_plain(parts["trees"], len(columns))
+    of_events = parts["evidence"]["trees"]
+    evidence = Trees.from_plain(of_events, len(EVENT_COLUMNS)) if of_events is not None else None
     thresholds = parts["thresholds"]
-    if trees.columns != len(columns) or (evidence is not None and evidence.columns != len(EVENT_COLUMNS)):
-        raise ValueError("trees and columns do not fit together")
     if tuple(thresholds["budgets"]) != BUDGETS or len(thresholds["by_budget"]) != len(BUDGETS):
         raise ValueError("thresholds are for other budgets")
     return TrackModel(

@@ -14,7 +14,7 @@ from detector.model_file import Model
 from detector.training import TRACKS, Lessons, fit_model, joined
 from stream.synth import SEMANTICS, write_organisation
 
-SEEDS: Final = tuple(range(9001, 9013))
+SEEDS: Final = tuple(range(9001, 9011))
 USERS: Final = 300
 DAYS: Final = 60
 _SEED: Final = 1

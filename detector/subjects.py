@@ -4,7 +4,7 @@ Contributions of features and events of a window meet in these: that files were 
 event shows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from detector.peers import PREFIX
-from detector.trees import Floats
+from detector.trees import Ints
 from stream.kinds import Kind
 from windowing.domains import ARCHIVES, PROGRAMS, Category, category_of_host, category_of_words, is_personal
 
@@ -64,12 +64,9 @@ def subject_of_feature(name: str) -> Subject:
     return next((subject for part, subject in _BY_NAME if part in plain), Subject.PERSON)
 
 
-def by_subject(contributions: Floats, columns: tuple[str, ...]) -> Floats:
-    """Contributions of columns, shape (n, columns), added up by subject, shape (n, subjects)."""
-    found = np.zeros((len(contributions), len(Subject)))
-    for place, name in enumerate(columns):
-        found[:, subject_of_feature(name)] += contributions[:, place]
-    return found
+def subjects_of(columns: Sequence[str]) -> Ints:
+    """The subject's number of each column, shape (columns,)."""
+    return np.array([int(subject_of_feature(name)) for name in columns], np.int64)
 
 
 _BY_CATEGORY: Final[Mapping[Category, Subject]] = {

@@ -19,7 +19,7 @@ from detector.evidence import Chooser, best_threshold, events_of
 from detector.matrix import Rows, columns_of, compared, rows_of
 from detector.model_file import Model, TrackModel
 from detector.peers import Peers
-from detector.subjects import Subject, by_subject
+from detector.subjects import Subject, subjects_of
 from detector.trees import Calibration, Flags, Floats, Growth, Ints, Trees
 from stream.errors import ConfigurationError
 from stream.kinds import Millis
@@ -144,7 +144,7 @@ def _fit_track(lessons: Lessons, peers: Peers, track: str, seed: int) -> TrackMo
         trees = Trees.grow(rows[~held_out], truth[~held_out], growth, seed)
         logits[held_out] = trees.score(rows[held_out])
         positive = held_out & truth
-        shares[positive] = by_subject(trees.contributions(rows[positive]), columns)
+        shares[positive] = trees.contributions(rows[positive], trees.shares(subjects_of(columns), len(Subject)))
     calibration = Calibration.fit(logits, truth)
     thresholds = Thresholds.fit(calibration.probability(logits), truth, lessons.user_days)
     trees = Trees.grow(rows, truth, growth, seed)
