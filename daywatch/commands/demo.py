@@ -7,8 +7,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -92,15 +94,17 @@ class _Demo:
         """Make the organisation, stream it, judge it, score it."""
         from daywatch.commands.topics import admin_of, layout_of
         from daywatch.embedded import servers
-        from stream.synth import write_organisation
+        from stream.synth import FIRST_DAY, write_organisation
         from stream.topics import create_topics
+        from windowing.calendar import wall_to_utc_ms
 
         with servers(self._scratch) as (broker, store):
             self._use(broker.bootstrap_servers, store.url)
             self._say(f"A broker at {broker.bootstrap_servers} and a store at {store.url} are running; both end with this command.")
             create_topics(layout_of(self._settings), admin_of(self._settings))
             made = write_organisation(self._out / "organisation", users, days, seed, insiders, self._settings.zone)
-            self._seen.events_in_all = made.total
+            self._seen.events_in_all, self._seen.days = made.total, made.days
+            self._seen.first_ms = wall_to_utc_ms(datetime.combine(FIRST_DAY, datetime.min.time()), ZoneInfo(self._settings.zone))
             whom = f"{made.users} people, {made.days} days, {made.total:,} events"
             self._say(f"{whom}; {made.insiders} insiders did {made.malicious_events:,} of them.")
             self._stream()
@@ -202,7 +206,10 @@ class _Demo:
         seen.elapsed_ms = round((time.monotonic() - self._began) * 1000)
         seen.windows, seen.verdicts = progress["windows"].records, progress["verdicts"].records
         seen.clock_ms = results.clock_ms("windows") or seen.clock_ms
-        seen.phase = "streaming" if streaming.running() else "judging the rest"
+        if streaming.running():
+            seen.phase, seen.streaming_ms = "streaming", round((time.monotonic() - streaming.began) * 1000)
+        else:
+            seen.phase = "judging the rest"
         self._view.show(seen)
 
     def _say(self, text: str) -> None:

@@ -84,6 +84,7 @@ class Streaming:
     def __init__(self, settings: Settings, directory: Path) -> None:
         """Start it."""
         self.events = dict.fromkeys(KINDS, 0)
+        self.began = time.monotonic()
         self._settings, self._directory = settings, directory
         self._error: BaseException | None = None
         self._stopped = threading.Event()

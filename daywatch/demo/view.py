@@ -20,14 +20,18 @@ from rich.text import Text
 from stream.kinds import KINDS, Kind, Millis
 
 _LINE_EVERY_MS: Millis = 5_000
+_DAY_MS: Millis = 86_400_000
 
 
 @dataclass(slots=True)
 class Seen:
-    """Everything the panel shows. Times in UTC ms (event time) or ms since the start (`elapsed_ms`)."""
+    """Everything the panel shows. Event time in UTC ms; `elapsed_ms` and `streaming_ms`: how long all, and the streaming, took so far."""
 
     phase: str = ""
     elapsed_ms: Millis = 0
+    streaming_ms: Millis = 0
+    first_ms: Millis = 0
+    days: int = 0
     events: Mapping[Kind, int] = field(default_factory=dict)
     events_in_all: int = 0
     clock_ms: Millis | None = None
@@ -80,15 +84,17 @@ class View:
         table.add_column(style="bold")
         table.add_column()
         streamed, most = sum(seen.events.values()), max(seen.events_in_all, 1)
-        rate = streamed * 1000 / seen.elapsed_ms if seen.elapsed_ms else 0.0
+        rate = streamed * 1000 / seen.streaming_ms if seen.streaming_ms else 0.0
+        passed = max((seen.clock_ms or seen.first_ms) - seen.first_ms, 0) / _DAY_MS
         counts = Text("   ").join(Text(f"{kind} {seen.events.get(kind, 0):,}") for kind in KINDS)
         table.add_row("events", ProgressBar(total=most, completed=min(streamed, most), width=48))
         table.add_row("", counts)
         table.add_row("", f"{streamed:,} of {seen.events_in_all:,}, {rate:,.0f} a second")
-        table.add_row("clock", self.instant(seen.clock_ms))
+        table.add_row("clock", ProgressBar(total=max(seen.days, 1), completed=min(passed, seen.days), width=48))
+        table.add_row("", f"{self.instant(seen.clock_ms)}, day {passed:.0f} of {seen.days}")
         table.add_row("windows", f"{seen.windows:,} closed, {seen.verdicts:,} judged")
         table.add_row("labels", "   ".join(f"{label} {n:,}" for label, n in sorted(seen.labels.items())) or "–")
-        table.add_row("alerts", Text(f"{seen.alerts}" + (f", updated {seen.updates} times" if seen.updates else ""), style="bold red"))
+        table.add_row("alerts", Text(f"{seen.alerts}" + (f", {seen.updates} updates" if seen.updates else ""), style="bold red"))
         return Panel(table, title=self._title, subtitle=f"{seen.phase} · {seen.elapsed_ms / 1000:.0f} s", border_style="blue")
 
     def instant(self, at_ms: Millis | None) -> str:

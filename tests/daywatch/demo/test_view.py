@@ -18,7 +18,21 @@ def shown(*states: Seen, terminal: bool = False, zone: str = "UTC") -> str:
 
 
 def state(elapsed_ms: int) -> Seen:
-    return Seen("streaming", elapsed_ms, {Kind.HTTP: 900, Kind.LOGON: 100}, 2_000, NOON_MS, 40, 30, {"malicious": 1}, 2, 1)
+    return Seen(
+        "streaming",
+        elapsed_ms,
+        2_000,
+        NOON_MS - 3 * 86_400_000,
+        10,
+        {Kind.HTTP: 900, Kind.LOGON: 100},
+        2_000,
+        NOON_MS,
+        40,
+        30,
+        {"malicious": 1},
+        2,
+        1,
+    )
 
 
 def test_elsewhere_than_on_a_terminal_a_line_every_five_seconds_says_it_all() -> None:
@@ -38,7 +52,7 @@ def test_on_a_terminal_a_panel_shows_events_clock_windows_and_alerts() -> None:
     view = View(console, "daywatch demo", "UTC")
     view.say(view.panel(state(2_000)))
     text = console.export_text()
-    for words in ("http 900", "500 a second", "Mon 2010-01-04 12:00", "40 closed, 30 judged", "malicious 1", "updated 1 times"):
+    for words in ("http 900", "500 a second", "Mon 2010-01-04 12:00", "40 closed, 30 judged", "malicious 1", "1 updates", "day 3 of 10"):
         assert words in text
 
 
