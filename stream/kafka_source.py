@@ -113,6 +113,8 @@ class KafkaSource:
     def start(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read on from these offsets."""
         assign_at(self._consumer, {Place(*at): offset for at, offset in positions.items()})
+        # a log that was paused before must not stay so
+        self._consumer.resume([Assigned(*at) for at in positions])
 
     def pause(self, logs: Iterable[TopicPartition]) -> None:
         """Deliver nothing of these until they are resumed."""

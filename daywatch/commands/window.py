@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -67,15 +68,18 @@ class _Stop:
         if self._shown_ms and now - self._shown_ms < 10_000:
             return
         self._shown_ms = now
-        from windowing.worker import when
-
         watermark = min((partition.watermark_ms for partition in worker.partitions.values()), default=-(2**62))
         print(
             f"daywatch window: {len(worker.partitions)} partitions, {sum(worker.totals.read.values()):,} events read, "
-            f"{worker.totals.windows:,} windows closed, watermark {when(watermark)}",
+            f"{worker.totals.windows:,} windows closed, watermark {_when(watermark)}",
             file=sys.stderr,
             flush=True,
         )
+
+
+def _when(ms: int) -> str:
+    """An instant as people read it, UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M") if ms > 0 else "–"
 
 
 def build_worker(settings: "Settings", until_done: bool) -> "tuple[WindowWorker, Callable[[], None]]":
@@ -90,9 +94,10 @@ def build_worker(settings: "Settings", until_done: bool) -> "tuple[WindowWorker,
     from windowing.clocks import ClockSpec
     from windowing.describe import DescribeSettings
     from windowing.directory import Directory
+    from windowing.intake import Topics
     from windowing.partition import Rules
     from windowing.redis_store import RedisStore
-    from windowing.worker import Topics, WindowWorker, WorkerSettings
+    from windowing.worker import WindowWorker, WorkerSettings
 
     chosen, client = settings.window, settings.kafka.client()
     rules = Rules(

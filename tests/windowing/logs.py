@@ -11,8 +11,8 @@ from stream.marks import encode_mark
 from stream.partitioner import partition_of
 from windowing.calendar import Calendar, WindowSpec
 from windowing.clocks import ClockSpec
+from windowing.intake import Topics
 from windowing.partition import Rules
-from windowing.worker import Topics
 
 HOUR = 3_600_000
 T0 = 1_262_563_200_000  # 2010-01-04, a Monday

@@ -14,9 +14,10 @@ from stream.marks import encode_mark, parse_mark
 from tests.windowing.logs import iso
 from windowing.calendar import DAY_MS, Calendar, WindowSpec
 from windowing.clocks import LONG_AGO, ClockSpec
+from windowing.intake import Topics
 from windowing.partition import Rules
 from windowing.store import MemoryStore
-from windowing.worker import Topics, WindowWorker, WorkerSettings
+from windowing.worker import WindowWorker, WorkerSettings
 
 HOUR, MINUTE = 3_600_000, 60_000
 T0 = 1_262_563_200_000

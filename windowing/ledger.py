@@ -1,0 +1,98 @@
+"""What a worker writes down of where a partition stands: in the store, and as a note with the offsets it commits. Texts only."""
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from stream.errors import RefusedError
+from stream.kinds import KINDS, Kind
+from windowing.calendar import Calendar
+from windowing.clocks import TopicClock
+from windowing.partition import Closed
+
+LAYOUT_VERSION = 1
+
+
+class Place(NamedTuple):
+    """Where a partition stands: the next offset of each kind, and how far closing has come.
+
+    >>> Place((4, 0, 0, 0, 9), Closed(7, 0, "ana")).encode()
+    '[[4,0,0,0,9],[7,0,"ana"]]'
+    """
+
+    positions: tuple[int, ...]
+    closed: Closed
+
+    def encode(self) -> str:
+        """The text that the store compares byte by byte."""
+        return _json([list(self.positions), list(self.closed)])
+
+    @classmethod
+    def decode(cls, text: str) -> "Place":
+        """Read what `encode` wrote."""
+        positions, closed = json.loads(text)
+        return cls(tuple(positions), Closed(*closed))
+
+
+def encode_note(sent: Closed) -> str:
+    """What goes with every committed offset: how far windows are out."""
+    return _json({"v": LAYOUT_VERSION, "sent": list(sent)})
+
+
+def decode_note(note: str) -> Closed:
+    """Read what `encode_note` wrote; a broker that drops notes gives an empty one.
+
+    Raises:
+        RefusedError: something else committed under this group's name.
+    """
+    if not note:
+        return Closed()
+    try:
+        return Closed(*json.loads(note)["sent"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RefusedError("the group's commits were written by something else than this worker; use a new namespace") from error
+
+
+def encode_state(clocks: Mapping[Kind, TopicClock], *, fresh: bool = False) -> str:
+    """The five clocks, and whether nothing has been read yet."""
+    state = {kind.value: [c.at_ms, c.pending_ms, c.pending_user, c.marked, c.last_ms] for kind, c in clocks.items()}
+    return _json({"clocks": state, "fresh": fresh})
+
+
+def decode_clocks(state: str) -> dict[Kind, TopicClock]:
+    """The five clocks of a state."""
+    clocks = json.loads(state)["clocks"]
+    return {kind: TopicClock(*clocks[kind.value]) for kind in KINDS}
+
+
+def is_fresh(state: str) -> bool:
+    """Whether a state was written before anything was read."""
+    return not state or bool(json.loads(state)["fresh"])
+
+
+def encode_layout(calendar: Calendar, partitions: int) -> str:
+    """What must not change while a namespace lives."""
+    spec = calendar.spec
+    return json.dumps(
+        {"version": LAYOUT_VERSION, "partitions": partitions, "size_ms": spec.size_ms, "hop_ms": spec.hop_ms, "zone": calendar.zone},
+        sort_keys=True,
+    )
+
+
+def check_layout(ours: str, theirs: str) -> None:
+    """Refuse a state that was made with other settings.
+
+    Raises:
+        RefusedError: names the first setting that differs.
+    """
+    wanted, found = json.loads(ours), json.loads(theirs)
+    for name in wanted:
+        if wanted[name] != found.get(name):
+            raise RefusedError(
+                f"window state was made with {name} = {found.get(name)}, and the settings say {wanted[name]}; "
+                "restore that setting, or use a new namespace"
+            )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
