@@ -49,7 +49,9 @@ def replay(
     started again in the same way.
     """
     from stream.clock import SystemClock
+    from stream.memory import keep_freed_memory
 
+    keep_freed_memory()
     settings = settings_of(ctx, {"zone": zone, "window.size": size, "window.hop": hop})
     plan = _plan(settings, directory, speed, from_, to, kinds, loop, cloud_events)
     clock = SystemClock()
