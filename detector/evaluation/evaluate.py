@@ -396,6 +396,7 @@ class _Exam:
             "windows": len(self.shelf),
             "windows_per_s": self.judged_windows / self.judging_s if self.judging_s else float("nan"),
             "windows_built_per_s": len(self.shelf) / self.building_s if self.building_s else float("nan"),
+            "missed_days": self.key.days().join(self.frame, on=DAY, how="anti").height,
             **{name: headline[name] for name in plain},
             "pr_auc": {name: found["pr_auc"] for name, found in by_track.items()},
             "recall_at_fpr": {
