@@ -1,4 +1,4 @@
-"""The JSON Schema (draft 2020-12) of events: what `stream.decode` accepts, as far as a schema can say it. Knows no broker.
+"""The JSON Schema (draft 2020-12) of events: what `stream.strict` accepts, as far as a schema can say it. Knows no broker.
 
 Not said by a schema: a key may occur only once; the record's key is its user; times lie between 1990 and 2200.
 """
@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from stream.decode import MAX_INTEGER, DecodeLimits
 from stream.kinds import FIELDS, Kind
+from stream.strict import MAX_INTEGER, DecodeLimits
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
