@@ -27,6 +27,12 @@ from windowing.profiles import Flags, Ints, Profiles
 from windowing.record import SCHEMA, content_digest, window_id
 from windowing.salience import most_telling, points, settle_ties
 
+MOST_EVENT_BYTES: Final = 600_000
+"""Bytes of a window's events; where they are more, because of hostile texts, these are cut to `_SHORT` characters.
+
+Brokers accept records of a megabyte by default, and one that is refused would hold up all windows behind it.
+"""
+_SHORT: Final = 100
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DESCRIBED_SCHEMA: Final[dict[str, pl.DataType]] = {"user": pl.String(), "id": pl.String(), "value": pl.String(), "n_events": pl.Int64()}
 
@@ -43,9 +49,11 @@ class DescribeSettings:
     learning_days: int = 14
     new_values: int = 8
     omitted_domains: int = 10
+    text_cap: int = 2000
+    """Characters of a text field of an event; what is longer is cut, and ends with an ellipsis."""
 
     def __post_init__(self) -> None:
-        for name in ("cap", "learning_days", "new_values", "omitted_domains"):
+        for name in ("cap", "learning_days", "new_values", "omitted_domains", "text_cap"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"{name} must not be negative")
 
@@ -83,7 +91,7 @@ def describe(
         learning.tolist(),
         _counts(observed, np.ones(observed.n, np.bool_)),
         _feature_texts(facts),
-        _event_texts(observed, shown, start_ms, calendar.zone),
+        _event_texts(observed, shown, start_ms, calendar.zone, settings.text_cap),
         _counts(observed, _left_out(observed, shown)),
         _omitted_domains(observed, shown, settings.omitted_domains),
         _news(facts, settings.new_values),
@@ -145,17 +153,23 @@ def _feature_texts(facts: Facts) -> list[str]:
 # events ------------------------------------------------------------------------------------------------------------------
 
 
-def _event_texts(observed: Observed, shown: Ints, start_ms: Millis, zone: str) -> list[str]:
+def _event_texts(observed: Observed, shown: Ints, start_ms: Millis, zone: str, text_cap: int) -> list[str]:
     """The shown events of each user as JSON, oldest first (ties by kind and id), joined by commas."""
     visible = ~_left_out(observed, shown)
     rows = np.flatnonzero(visible)
     told: list[str] = []
     for kind in KINDS:
-        told += _encoded(kind, observed.frames[kind].filter(pl.Series(visible[observed.part[kind]])), zone).to_list()
+        frame = observed.frames[kind].filter(pl.Series(visible[observed.part[kind]]))
+        told += _encoded(kind, frame, zone, text_cap).to_list()
     order = _in_time(observed, rows, start_ms)
     begins = np.searchsorted(observed.user[rows[order]], np.arange(len(observed.users) + 1)).tolist()
     texts = [told[place] for place in order.tolist()]
-    return [",".join(texts[begin:end]) for begin, end in pairwise(begins)]
+    joined = [",".join(texts[begin:end]) for begin, end in pairwise(begins)]
+    large = np.array([len(text) * 4 > MOST_EVENT_BYTES and len(text.encode()) > MOST_EVENT_BYTES for text in joined])
+    if text_cap > _SHORT and large.any():
+        short = _event_texts(observed, shown[large[observed.user[shown]]], start_ms, zone, _SHORT)
+        joined = [brief if big else text for text, brief, big in zip(joined, short, large.tolist(), strict=True)]
+    return joined
 
 
 def _in_time(observed: Observed, rows: Ints, start_ms: Millis) -> Ints:
@@ -169,8 +183,8 @@ def _in_time(observed: Observed, rows: Ints, start_ms: Millis) -> Ints:
     return np.searchsorted(rows, settled)
 
 
-def _encoded(kind: Kind, frame: pl.DataFrame, zone: str) -> pl.Series:
-    """Rows of an event frame as JSON objects; fields that are null or empty are left out."""
+def _encoded(kind: Kind, frame: pl.DataFrame, zone: str, text_cap: int) -> pl.Series:
+    """Rows of an event frame as JSON objects; fields that are null or empty are left out, long ones are cut."""
     columns: list[pl.Expr | pl.Series] = [
         pl.lit(kind.value).alias("kind"),
         pl.col("id"),
@@ -183,10 +197,14 @@ def _encoded(kind: Kind, frame: pl.DataFrame, zone: str) -> pl.Series:
         missing = column.is_null() if dtype != pl.String() else (column.str.len_bytes() == 0).fill_null(value=True)
         if missing.all():
             continue
-        columns.append(pl.col(name))
+        value = pl.col(name)
+        if dtype == pl.String() and (column.str.len_bytes() > text_cap).any():
+            # most long texts are so in bytes only; a text of text_cap characters stays as it is
+            value = pl.when(value.str.len_chars() > text_cap).then(value.str.head(text_cap) + "…").otherwise(value)
         if missing.any():
             gaps.append(name)
-            columns[-1] = pl.when(~missing).then(pl.col(name)).alias(name)
+            value = pl.when(~missing).then(value)
+        columns.append(value.alias(name))
     text = pl.struct(columns).struct.json_encode()
     for name in gaps:
         # a text in the JSON has its own quotation marks escaped, so this pattern matches whole members only
@@ -268,7 +286,9 @@ def _news(facts: Facts, cap: int) -> list[str]:
     ]
     texts: list[list[str]] = [[] for _ in seen.users]
     for dimension, pairs, values, new in found:
-        chosen = _top(pairs.owner, pairs.code, pairs.often * new, cap)
+        # the empty text comes first among distinct values; it is no name of anything
+        named = pairs.code > 0 if values and not values[0] else True
+        chosen = _top(pairs.owner, pairs.code, pairs.often * (new & named), cap)
         owner, names = pairs.owner[chosen], _names(pairs.code[chosen], values)
         begins = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()
         for begin, end in pairwise([*begins, len(owner)]):

@@ -98,6 +98,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 _LISTED: Final[dict[str, Category]] = {host: category for category, hosts in sorted(_HOSTS.items()) for host in hosts.split()}
+_LONGEST_HOST: Final = 253  # by the rules of the domain name system; what is longer is no host
 _AFTER_HOST: Final = re.compile(r"[/\\?#]")
 _PERSONAL: Final = frozenset(_HOSTS[Category.WEBMAIL].split())
 ARCHIVES: Final = _words("zip rar 7z tar gz tgz bz2 xz iso cab arj ace lzh img dmg pst ost bak")
@@ -117,7 +118,7 @@ def host_of(authority: str) -> str:
     ('example.org', 'example.org', '')
     """
     text = _AFTER_HOST.split(authority, maxsplit=1)[0].rpartition("@")[2]
-    return text.partition(":")[0].strip().rstrip(".").lower().removeprefix("www.")
+    return text.partition(":")[0].strip().rstrip(".").lower().removeprefix("www.")[:_LONGEST_HOST]
 
 
 @lru_cache(maxsize=65_536)

@@ -20,6 +20,7 @@ from windowing.domains import ARCHIVES, PROGRAMS, TELLING, Category, authority_o
 from windowing.profiles import N_MEASURES, Dimension, Flags, Ints, Measure, Usual, Words, hour_keys, item_keys
 
 _HOUR_MS: Final = 3_600_000
+_LONGEST_ADDRESS: Final = 320  # by the rules of mail; what is longer is no address
 _FEW_DAYS: Final = 5
 MASS: Final = 10
 """So many recipients make a mail a mass mail."""
@@ -382,12 +383,12 @@ def _mails(frame: pl.DataFrame) -> Mails:
     ).with_row_index("mail")
     rows = (
         lists.explode("address", empty_as_null=False, keep_nulls=False)
-        .with_columns(pl.col("address").str.strip_chars())
+        .with_columns(pl.col("address").str.strip_chars().str.head(_LONGEST_ADDRESS))
         .filter(pl.col("address") != "")
     )
     mail = rows["mail"].to_numpy().astype(np.int64)
     address = Texts.of(rows["address"], Dimension.RECIPIENT)
-    sender = Texts.of(frame["from"].str.to_lowercase(), Dimension.SENDER)
+    sender = Texts.of(frame["from"].str.to_lowercase().str.head(_LONGEST_ADDRESS), Dimension.SENDER)
     hosts = [value.rpartition("@")[2] for value in address.values]
     host_values = sorted(set(hosts))
     number = {value: place for place, value in enumerate(host_values)}

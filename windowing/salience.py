@@ -115,7 +115,7 @@ def settle_ties(seen: Observed, coarse: Ints, fine: Ints, order: Ints) -> Ints:
     if not len(places):
         return order
     rows = order[places]
-    ids = pl.concat([frame["id"] for frame in seen.frames.values()]).gather(rows)
+    ids = pl.concat([seen.frames[kind]["id"] for kind in KINDS], rechunk=False).gather(rows)
     tied = pl.DataFrame({"coarse": coarse[places], "fine": fine[rows], "id": ids, "row": rows})
     order = order.copy()
     order[places] = tied.sort("coarse", "fine", "id")["row"].to_numpy()

@@ -214,3 +214,21 @@ def test_times_carry_the_offset_of_the_organisations_zone() -> None:
 def test_a_negative_setting_is_refused(name: str) -> None:
     with pytest.raises(Exception, match="must not be negative"):
         DescribeSettings(**{name: -1})
+
+
+def test_hostile_texts_do_not_make_a_record_that_brokers_refuse() -> None:
+    noise, common = "\x01" * 200_000, {"pc": "PC-1", "ts": DAY0 * DAY_MS}
+    mails = [common | {"user": "ana", "id": f"m{n}", "to": noise, "cc": noise, "from": noise, "content": noise} for n in range(60)]
+    pages = [common | {"user": user, "id": user, "url": "http://a.org/" + "y" * 3000} for user in ("ana", "bob")]
+    blank = {kind: dict.fromkeys(frame_schema(kind)) for kind in KINDS}
+    events = {
+        kind: pl.DataFrame([blank[kind] | row for row in rows], schema=frame_schema(kind))
+        for kind, rows in ((Kind.EMAIL, mails), (Kind.HTTP, pages))
+    }
+    found = texts(events, Profiles(daily()), DAY0)
+    assert len(found["ana"].encode()) < 1_000_000
+    assert is_intact(found["ana"].encode())
+    ana, bob = (parse_window(found[user].encode()) for user in ("ana", "bob"))
+    assert {len(str(event["content"])) for event in ana.events if event["kind"] == Kind.EMAIL} == {101}
+    # who is described beside somebody hostile is cut no shorter
+    assert [len(str(event["url"])) for event in bob.events] == [2001]
