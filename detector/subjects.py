@@ -40,7 +40,7 @@ class Subject(IntEnum):
 
 _BY_NAME: Final[tuple[tuple[str, Subject], ...]] = (
     # the first part that a feature's name holds decides
-    ("risky_file", Subject.PROGRAMS), ("odd_program", Subject.PROGRAMS), ("program", Subject.PROGRAMS),
+    ("profile", Subject.PERSON), ("risky_file", Subject.PROGRAMS), ("odd_program", Subject.PROGRAMS), ("program", Subject.PROGRAMS),
     ("employer_mail", Subject.EMPLOYER_MAIL), ("own_mail", Subject.OWN_MAIL), ("mail_to_own", Subject.OWN_MAIL),
     ("own_address", Subject.OWN_MAIL), ("odd_site", Subject.LEAK), ("leak", Subject.LEAK), ("spyware", Subject.SPYWARE),
     ("cloud", Subject.CLOUD), ("upload", Subject.CLOUD), ("job", Subject.JOBS), ("employer", Subject.JOBS),

@@ -291,12 +291,20 @@ class Calibration:
         target = np.where(truth, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
         columns = np.stack([logits, np.ones(len(logits))], axis=1)
         weights = np.array([1.0, 0.0])
-        for _ in range(50):
+
+        def loss(at: Floats) -> float:
+            drawn = columns @ at
+            return float(np.sum(np.logaddexp(0.0, drawn) - target * drawn))
+
+        for _ in range(100):
             said = sigmoid(columns @ weights)
-            gradient = columns.T @ (said - target) + 1e-6 * weights
-            curvature = (columns * (said * (1 - said))[:, None]).T @ columns + 1e-6 * np.eye(2)
-            step = np.linalg.solve(curvature, gradient)
-            weights = weights - np.clip(step, -2.0, 2.0)
+            gradient = columns.T @ (said - target)
+            curvature = (columns * (said * (1 - said))[:, None]).T @ columns + 1e-9 * np.eye(2)
+            step, before = np.linalg.solve(curvature, gradient), loss(weights)
+            # a full step can leap over the valley and away: halve it until it goes down
+            while loss(weights - step) > before and float(np.abs(step).max()) > 1e-12:
+                step = step / 2
+            weights = weights - step
             if float(np.abs(step).max()) < 1e-9:
                 break
         # a slope that is not positive would turn the ranking round: there was nothing to calibrate with
