@@ -161,7 +161,7 @@ def _is(role_of: Ints, topic: str) -> Flags:
 
 
 def _draw_roles(rng: np.random.Generator, users: int) -> Ints:
-    """Role numbers, sorted so that teams are neighbours; at least four administrators, one of whom will lead them, and one of human resources."""
+    """Role numbers, sorted so that teams are neighbours; at least four administrators (one will lead them) and one of human resources."""
     shares = np.array([share for *_, share in ROLES])
     drawn = rng.choice(len(ROLES), users, p=shares / shares.sum())
     names = [role for role, *_ in ROLES]
