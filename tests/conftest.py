@@ -15,7 +15,9 @@ def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKaf
     launcher = kafka_launcher()
     if launcher is None:
         pytest.skip("no Apache Kafka: needs Java and DAYWATCH_TEST_KAFKA=DIR with the kafka launcher")
-    broker = ApacheKafka(launcher, tmp_path_factory.mktemp("kafka"))
+    # tests let workers die: how long the broker waits for them is most of such a test's time
+    impatient = ["group.min.session.timeout.ms=1000", "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000"]
+    broker = ApacheKafka(launcher, tmp_path_factory.mktemp("kafka"), impatient)
     try:
         broker.start()
         yield broker

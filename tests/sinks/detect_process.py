@@ -25,7 +25,7 @@ def topics(namespace: str, partitions: int) -> Topics:
 
 def detect_worker(broker: str, namespace: str, instance: str = "a", on_step: Any = None, **settings: Any) -> tuple[DetectWorker, Any]:
     client = {"bootstrap.servers": broker}
-    source = KafkaSource(client, f"{namespace}.detect", [f"{namespace}.windows"], session_timeout_ms=6_000, heartbeat_interval_ms=500)
+    source = KafkaSource(client, f"{namespace}.detect", [f"{namespace}.windows"], session_timeout_ms=2_500, heartbeat_interval_ms=500)
     producer = TransactionalProducer(client, f"{namespace}.detect.{instance}", on_step=on_step)
     producer.reopen()
     outlet = KafkaOutlet(producer)
@@ -55,7 +55,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
     worker, close = detect_worker(broker, namespace, instance, on_step)
     print("started", flush=True)
-    worker.run(lambda: bool(asked))
+    worker.run(lambda: bool(asked), lambda one: print(one.totals.windows, flush=True))
     close()
     print(worker.totals, flush=True)
 

@@ -101,19 +101,25 @@ def test_killed_at_a_step_of_a_transaction_its_successor_says_the_rest_and_nothi
 def test_killed_at_random_moments_every_verdict_and_alert_is_there_once(apache_kafka: ApacheKafka, namespace: str, calm: Any) -> None:
     broker, chance = apache_kafka.bootstrap_servers, random.Random(7)
     fill(broker, namespace)
+    done = 0
     for _ in range(4):
         with start(broker, namespace) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            # any moment will do: between joining the group and being done
-            wait_s = chance.uniform(0.0, 0.4)
-            deadline = time.monotonic() + wait_s
-            while time.monotonic() < deadline and process.poll() is None:
-                time.sleep(0.005)
+            # after some work of its own, at any moment of the next batch
+            enough = chance.randint(20, 60)
+            while (judged := int(process.stdout.readline())) < enough:
+                pass
+            wait_until = time.monotonic() + chance.uniform(0.0, 0.05)
+            while time.monotonic() < wait_until:
+                pass
             process.kill()
+            done += judged
+    assert done >= 80
     worker, close = detect_worker(broker, namespace)
     worker.run(lambda: False)
     close()
+    assert worker.totals.windows > 0
     assert results(broker, namespace) == calm
 
 
