@@ -86,7 +86,8 @@ class KafkaSettings(_Group):
 
     def client(self) -> dict[str, str]:
         """The properties that every Kafka client is made with, in librdkafka's names."""
-        properties: dict[str, str] = {}
+        # what matters comes as an exception; librdkafka's own lines would only confuse whoever runs a command
+        properties: dict[str, str] = {"log_level": "2"}
         for name, value in self:
             if value is not None and name not in ("session_timeout", "embedded"):
                 properties[name.replace("_", ".")] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)

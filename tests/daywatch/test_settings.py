@@ -90,7 +90,7 @@ def test_settings_cannot_be_changed_and_hide_their_secrets() -> None:
 
 
 def test_a_client_is_made_with_librdkafkas_names_and_nothing_else() -> None:
-    assert load().kafka.client() == {"bootstrap.servers": "127.0.0.1:9092", "security.protocol": "PLAINTEXT"}
+    assert load().kafka.client() == {"bootstrap.servers": "127.0.0.1:9092", "security.protocol": "PLAINTEXT", "log_level": "2"}
     assert load().kafka.member() == {"session_timeout_ms": 10_000, "heartbeat_interval_ms": 2_500}
 
 
