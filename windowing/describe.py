@@ -14,6 +14,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import orjson
 import polars as pl
 
 from stream.errors import ConfigurationError
@@ -21,7 +22,7 @@ from stream.kinds import FIELDS, KINDS, Kind, Millis
 from stream.zones import utc_to_wall
 from windowing.calendar import DAY_MS, Calendar
 from windowing.directory import Directory, Snapshot
-from windowing.features import Facts, People, facts_of, features_of
+from windowing.features import NAMES, Facts, People, facts_of, features_of
 from windowing.observe import Observed, Pairs
 from windowing.profiles import Flags, Ints, Profiles
 from windowing.record import SCHEMA, content_digest, window_id
@@ -145,9 +146,8 @@ def _counts(observed: Observed, rows: Flags) -> list[str]:
 
 
 def _feature_texts(facts: Facts) -> list[str]:
-    frame = features_of(facts)
-    texts: list[str] = frame.select(pl.struct(pl.all()).struct.json_encode()).to_series().to_list()
-    return texts
+    """The features of each user as JSON."""
+    return [orjson.dumps(dict(zip(NAMES, row, strict=True))).decode() for row in features_of(facts).tolist()]
 
 
 # events ------------------------------------------------------------------------------------------------------------------
@@ -158,9 +158,10 @@ def _event_texts(observed: Observed, shown: Ints, start_ms: Millis, zone: str, t
     visible = ~_left_out(observed, shown)
     rows = np.flatnonzero(visible)
     told: list[str] = []
+    moments = times(observed.ts[rows], zone)
     for kind in KINDS:
         frame = observed.frames[kind].filter(pl.Series(visible[observed.part[kind]]))
-        told += _encoded(kind, frame, zone, text_cap).to_list()
+        told += _encoded(kind, frame, moments[len(told) : len(told) + frame.height], text_cap)
     order = _in_time(observed, rows, start_ms)
     begins = np.searchsorted(observed.user[rows[order]], np.arange(len(observed.users) + 1)).tolist()
     texts = [told[place] for place in order.tolist()]
@@ -183,33 +184,35 @@ def _in_time(observed: Observed, rows: Ints, start_ms: Millis) -> Ints:
     return np.searchsorted(rows, settled)
 
 
-def _encoded(kind: Kind, frame: pl.DataFrame, zone: str, text_cap: int) -> pl.Series:
+def _encoded(kind: Kind, frame: pl.DataFrame, moments: pl.Series, text_cap: int) -> list[str]:
     """Rows of an event frame as JSON objects; fields that are null or empty are left out, long ones are cut."""
-    columns: list[pl.Expr | pl.Series] = [
-        pl.lit(kind.value).alias("kind"),
-        pl.col("id"),
-        times(frame["ts"].to_numpy(), zone).alias("ts"),
-        pl.col("pc").fill_null(""),
-    ]
+    if frame.is_empty():
+        return []
+    lengths = {name: pl.col(name).str.len_bytes() if dtype == pl.String() else pl.col(name).is_not_null().cast(pl.UInt32)
+               for name, dtype in FIELDS[kind].items()}  # fmt: skip
+    found = frame.select(
+        *((size == 0).fill_null(value=True).sum().alias(f"{name} missing") for name, size in lengths.items()),
+        *(size.max().fill_null(0).alias(f"{name} longest") for name, size in lengths.items()),
+    ).row(0, named=True)
+    columns: list[pl.Expr | pl.Series] = [pl.lit(kind.value).alias("kind"), pl.col("id"), moments.alias("ts"), pl.col("pc").fill_null("")]
     gaps = []
-    for name, dtype in FIELDS[kind].items():
-        column = frame[name]
-        missing = column.is_null() if dtype != pl.String() else (column.str.len_bytes() == 0).fill_null(value=True)
-        if missing.all():
+    for name, size in lengths.items():
+        if found[f"{name} missing"] == frame.height:
             continue
         value = pl.col(name)
-        if dtype == pl.String() and (column.str.len_bytes() > text_cap).any():
+        if found[f"{name} longest"] > text_cap and FIELDS[kind][name] == pl.String():
             # most long texts are so in bytes only; a text of text_cap characters stays as it is
             value = pl.when(value.str.len_chars() > text_cap).then(value.str.head(text_cap) + "…").otherwise(value)
-        if missing.any():
+        if found[f"{name} missing"]:
             gaps.append(name)
-            value = pl.when(~missing).then(value)
+            value = pl.when(size > 0).then(value)
         columns.append(value.alias(name))
     text = pl.struct(columns).struct.json_encode()
     for name in gaps:
         # a text in the JSON has its own quotation marks escaped, so this pattern matches whole members only
         text = text.str.replace(f',"{name}":null', "", literal=True)
-    return frame.select(text.alias("text")).to_series()
+    texts: list[str] = frame.select(text.alias("text")).to_series().to_list()
+    return texts
 
 
 def times(ts: Ints, zone: str) -> pl.Series:

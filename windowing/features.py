@@ -15,7 +15,6 @@ from typing import Final, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from stream.kinds import KINDS, Kind
 from windowing.calendar import DAY_MS, Calendar
@@ -675,14 +674,14 @@ def names_of(track: str) -> tuple[str, ...]:
     return NAMES if track == "all" else FREE
 
 
-def features_of(facts: Facts) -> pl.DataFrame:
-    """All features, one row a user in the order of the call, rounded to six decimals."""
+def features_of(facts: Facts) -> Floats:
+    """All features, rounded to six decimals; shape (users, features), users in the order of the call, features in that of `NAMES`."""
     table = np.empty((len(_REGISTRY), facts.n), np.float64)
     for row, (_, work) in zip(table, _REGISTRY.values(), strict=True):
         row[:] = work(facts)
     # adding 0.0 turns a negative zero into an ordinary one
-    table = np.round(table, 6) + 0.0
-    return pl.DataFrame({name: table[place] for place, name in enumerate(_REGISTRY)})
+    rounded: Floats = np.round(table, 6).T + 0.0
+    return rounded
 
 
 def facts_of(observed: Observed, usual: Usual, window: int, calendar: Calendar, people: People | None) -> Facts:

@@ -37,7 +37,9 @@ class Texts:
     @classmethod
     def of(cls, column: pl.Series, dimension: Dimension) -> "Texts":
         """Number a column; null counts as the empty text."""
-        filled = column.fill_null("")
+        if not len(column):
+            return cls(np.zeros(0, np.int64), [], np.zeros(0, np.uint64))
+        filled = column.fill_null("") if column.null_count() else column
         values = filled.unique().sort()
         codes = filled.cast(pl.Enum(values)).to_physical().to_numpy().astype(np.int64)
         listed = values.to_list()
@@ -293,9 +295,10 @@ def hours_off(usual: Usual) -> Ints:
         few = weekdays < _FEW_DAYS
         is_usual[few] = _OFFICE_HOURS if sort == 0 else False
         distance = np.where(is_usual, 0, 12)
-        for step in range(1, 12):
-            near = np.roll(is_usual, step, axis=1) | np.roll(is_usual, -step, axis=1)
-            distance = np.where(near & (distance > step), step, distance)
+        round_the_clock = np.concatenate([is_usual] * 3, axis=1)
+        for step in range(11, 0, -1):
+            near = round_the_clock[:, 24 - step : 48 - step] | round_the_clock[:, 24 + step : 48 + step]
+            distance[near & ~is_usual] = step
         table[:, sort] = distance
     return table.reshape(len(seen), 48)
 
@@ -317,11 +320,11 @@ def observe(events: Mapping[Kind, pl.DataFrame], calendar: Calendar) -> Observed
     slot = wall // _HOUR_MS % 24 + 24 * weekend
     on = np.ones(len(user), np.bool_)
     for kind in (Kind.LOGON, Kind.DEVICE):
-        on[part[kind]] = (
-            frames[kind]["activity"].is_in(["Logon", "Connect", "Insert", "logon", "connect", "insert"]).fill_null(False).to_numpy()
-        )
-    host, category, flagged, upload = _pages(frames[Kind.HTTP]["url"])
-    ending = Texts.of(frames[Kind.FILE]["filename"].str.extract(r"\.([^.\\/]{1,12})$").str.to_lowercase(), Dimension.FILE_TYPE)
+        if frames[kind].height:
+            begins = pl.col("activity").str.to_lowercase().is_in(_BEGINNINGS).fill_null(value=False)
+            on[part[kind]] = frames[kind].select(begins).to_series().to_numpy()
+    host, category, flagged, upload = _pages(frames[Kind.HTTP])
+    ending = Texts.of(frames[Kind.FILE].select(pl.col("filename").str.extract(_ENDING).str.to_lowercase()).to_series(), Dimension.FILE_TYPE)
     bad = np.array([value in PROGRAMS or value in ARCHIVES for value in ending.values], np.bool_)
     return Observed(
         users=users.to_list(),
@@ -342,31 +345,38 @@ def observe(events: Mapping[Kind, pl.DataFrame], calendar: Calendar) -> Observed
     )
 
 
+_BEGINNINGS: Final = ("logon", "connect", "insert")
+_ENDING: Final = r"\.([^.\\/]{1,12})$"
 _UPLOAD: Final = r"(?i)upload|submit"
 
 
-def _pages(urls: pl.Series) -> tuple[Texts, Ints, Ints, Flags]:
-    host = _hosts(urls)
-    by_host = np.array([category_of_host(value) for value in host.values], np.int64)
-    category = by_host[host.codes] if len(by_host) else np.zeros(0, np.int64)
+def _pages(frame: pl.DataFrame) -> tuple[Texts, Ints, Ints, Flags]:
+    if frame.is_empty():
+        return Texts.of(frame["url"], Dimension.DOMAIN), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_)
     # most pages hold no telling word, so one pass finds the few that must be looked at
-    telling = urls.str.contains(TELLING).fill_null(value=False)
-    rows = telling.arg_true().to_numpy()
+    found = frame.select(
+        authority_of(pl.col("url")).alias("authority"), pl.col("url").str.contains(TELLING).fill_null(value=False).alias("telling")
+    )
+    host = _hosts(found["authority"])
+    category = np.array([category_of_host(value) for value in host.values], np.int64)[host.codes]
+    rows = np.flatnonzero(found["telling"].to_numpy())
     if len(rows):
-        words = urls.gather(rows)
+        words = frame["url"].gather(rows)
         values = words.unique().sort()
         codes = words.cast(pl.Enum(values)).to_physical().to_numpy()
-        found = np.array([category_of_words(value) for value in values.to_list()], np.int64)
-        category[rows] = np.maximum(category[rows], found[codes])
+        by_words = np.array([category_of_words(value) for value in values.to_list()], np.int64)
+        category[rows] = np.maximum(category[rows], by_words[codes])
     flagged = np.flatnonzero(category >= Category.CLOUD)
-    takes = np.isin(category[flagged], (Category.CLOUD, Category.LEAK))
-    upload = takes & urls.gather(flagged).str.contains(_UPLOAD).fill_null(value=False).to_numpy()
+    takes = (category[flagged] == Category.CLOUD) | (category[flagged] == Category.LEAK)
+    upload = np.zeros(len(flagged), np.bool_)
+    if takes.any():
+        upload[takes] = frame["url"].gather(flagged[takes]).str.contains(_UPLOAD).fill_null(value=False).to_numpy()
     return host, category, flagged, upload
 
 
-def _hosts(urls: pl.Series) -> Texts:
+def _hosts(authorities: pl.Series) -> Texts:
     """The hosts of URLs; the many ways to write one are told apart on distinct texts only."""
-    written = Texts.of(urls.to_frame("url").select(authority_of(pl.col("url"))).to_series(), Dimension.DOMAIN)
+    written = Texts.of(authorities, Dimension.DOMAIN)
     hosts = [host_of(value) for value in written.values]
     if hosts == written.values:
         return written
@@ -378,17 +388,18 @@ def _hosts(urls: pl.Series) -> Texts:
 
 def _mails(frame: pl.DataFrame) -> Mails:
     n = frame.height
-    lists = frame.select(
-        pl.concat_str("to", "cc", "bcc", separator=";", ignore_nulls=True).str.to_lowercase().str.split(";").alias("address")
-    ).with_row_index("mail")
     rows = (
-        lists.explode("address", empty_as_null=False, keep_nulls=False)
+        frame.lazy()
+        .select(pl.concat_str("to", "cc", "bcc", separator=";", ignore_nulls=True).str.to_lowercase().str.split(";").alias("address"))
+        .with_row_index("mail")
+        .explode("address", empty_as_null=False, keep_nulls=False)
         .with_columns(pl.col("address").str.strip_chars().str.head(_LONGEST_ADDRESS))
         .filter(pl.col("address") != "")
+        .collect()
     )
     mail = rows["mail"].to_numpy().astype(np.int64)
     address = Texts.of(rows["address"], Dimension.RECIPIENT)
-    sender = Texts.of(frame["from"].str.to_lowercase().str.head(_LONGEST_ADDRESS), Dimension.SENDER)
+    sender = Texts.of(frame.select(pl.col("from").str.to_lowercase().str.head(_LONGEST_ADDRESS)).to_series(), Dimension.SENDER)
     hosts = [value.rpartition("@")[2] for value in address.values]
     host_values = sorted(set(hosts))
     number = {value: place for place, value in enumerate(host_values)}
