@@ -34,7 +34,7 @@ class PlaceFile:
         """
         try:
             kept = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"{self.path} cannot be read; delete it to begin anew") from error

@@ -190,6 +190,7 @@ def _replay_to_kafka(
         plan = _shifted(plan, clock)
     if place is None:
         _warn_if_late(settings, plan, partitions)
+    kept = _writable(kept, place, plan, required=state is not None)
     sink = KafkaEventSink(settings.kafka.client(), partitions)
     save = (lambda at: kept.save(at, plan.shift_days)) if kept is not None else (lambda _place: None)
     try:
@@ -243,6 +244,23 @@ def _kept_place(settings: "Settings", plan: "ReplayPlan", cluster: str, shift_to
     if state is not None:
         return PlaceFile(state, identity)
     return PlaceFile.beneath(Path.home() / ".local" / "state" / "daywatch" / "replay", identity)
+
+
+def _writable(kept: "PlaceFile | None", place: "Place | None", plan: "ReplayPlan", required: bool) -> "PlaceFile | None":
+    """The file, once it has been written to: better now than after an hour. Without one, a replay can only begin anew."""
+    from stream.errors import ConfigurationError
+    from stream.replay import Place
+
+    if kept is None:
+        return None
+    try:
+        kept.save(place or Place(), plan.shift_days)
+    except ConfigurationError as error:
+        if required:
+            raise
+        _say(f"note: if interrupted, this replay cannot go on where it was: {error}")
+        return None
+    return kept
 
 
 def _still_there(settings: "Settings", place: "Place") -> bool:

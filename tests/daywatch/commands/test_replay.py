@@ -105,6 +105,18 @@ def test_a_replay_that_was_stopped_goes_on_where_it_was(run: Run, directory: Pat
     assert sum(records(run).values()) > stopped_at
 
 
+def test_where_no_place_can_be_kept_a_replay_goes_on_without_but_not_if_it_was_asked_for(run: Run, directory: Path, tmp_path: Path) -> None:
+    assert run("topics", "create", "--partitions", "1").returncode == 0
+    (tmp_path / "home").write_text("a file where the home should be")
+    asked_for = run("replay", str(directory), "--state", str(tmp_path / "home" / "place.json"))
+    assert asked_for.returncode == 1
+    assert "--state" in asked_for.stderr
+    assert sum(records(run).values()) == 0
+    done = run("replay", str(directory))
+    assert done.returncode == 0, done.stderr
+    assert "cannot go on where it was" in done.stderr
+
+
 def test_without_topics_the_cure_is_named(run: Run, directory: Path) -> None:
     refused = run("replay", str(directory))
     assert refused.returncode == 1
