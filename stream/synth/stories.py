@@ -221,7 +221,7 @@ class _Story:
         days = self._stretch(self._pick((8, 14), (8, 16), (10, 18), (10, 20)))
         self._lay_off(days[0] - 1)
         chosen = self._some(days, self._pick((5, 9), (5, 9), (5, 9), (5, 8)))
-        bold = self._bold_days(chosen, 2)
+        bold = self._bold_days(chosen, 1)
         found = []
         for day in chosen:
             self._at(day, bold)
