@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daywatch.cli import settings_of
+from stream.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from daywatch.settings import Settings
@@ -35,6 +36,7 @@ def window(
     Reads the event topics as the consumer group NAMESPACE.window, keeps its state in the store, and writes NAMESPACE.windows. Several
     may run side by side; each takes its share of the partitions. Stop it with Ctrl-C or SIGTERM: it goes on where it was.
     """
+    keep_freed_memory()
     settings = settings_of(ctx, {"window.size": size, "window.hop": hop, "zone": zone, "window.directory": directory})
     stop = _Stop()
     worker, close = build_worker(settings, until_done)
