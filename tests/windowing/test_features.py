@@ -164,7 +164,8 @@ def test_nothing_is_new_or_odd_to_someone_without_a_history() -> None:
         (Kind.LOGON, rows(Kind.LOGON, DAY0, {"pc": "PC-9"})),
     )
     window = judged(Profiles(CALENDAR), DAY0, *everything)
-    assert window.features["oddities"] == window.features["new_machines"] == window.features["connects_z"] == 0
+    for name in ("oddities", "new_machines", "connects_z", "connects_first", "leak_first", "after_hours_first", "files_above_top"):
+        assert window.features[name] == 0, name
     assert window.new == {}
     assert window.learning
 
@@ -172,3 +173,21 @@ def test_nothing_is_new_or_odd_to_someone_without_a_history() -> None:
 def test_features_become_rows_in_the_order_asked_for() -> None:
     assert np.array_equal(as_rows([{"a": 1.0, "b": 2.0}, {"b": 3.0}], ["b", "a"]), [[2.0, 1.0], [3.0, 0.0]])
     assert as_rows([], ["a"]).shape == (0, 1)
+
+
+def test_days_with_drives_are_counted_back_from_the_window() -> None:
+    profiles = Profiles(CALENDAR)
+    for past in (DAY0, DAY0 + 2, DAY0 + 5, DAY0 + 6):
+        kind = Kind.LOGON if past == DAY0 + 6 else Kind.DEVICE
+        profiles.fold({kind: rows(kind, past, {})}, past)
+
+    def seen(day: int) -> tuple[float, float, float, float]:
+        features = judged(profiles, day, (Kind.LOGON, rows(Kind.LOGON, day, {}))).features
+        return tuple(features[f"connects_{name}"] for name in ("lately", "since", "age", "habit"))  # type: ignore[return-value]
+
+    assert seen(DAY0 + 7) == (3, 2, 7, 0.75)
+    assert seen(DAY0 + 30) == (3, 25, 30, 0.75)
+    assert seen(DAY0 + 31) == (2, 26, 31, 0.75)
+    assert seen(DAY0 + 35) == (1, 30, 35, 0.75)
+    assert seen(DAY0 + 36) == (0, 31, 36, 0.75)
+    assert seen(DAY0 + 400) == (0, 90, 90, 0.75)
