@@ -168,8 +168,10 @@ def main() -> None:
 def _table(result: Result) -> str:
     best = sorted(result.rules.items(), key=lambda rule: -rule[1])[:10]
     lines = [
-        (f"{result.days:,} user/days of unseen seeds, {result.positives} positive ({result.positives / result.days:.2%}), "
-        f"{result.insiders} insiders"),
+        (
+            f"{result.days:,} user/days of unseen seeds, {result.positives} positive ({result.positives / result.days:.2%}), "
+            f"{result.insiders} insiders"
+        ),
         "",
         "| plain boosted trees | PR-AUC | wanted |",
         "|---|---|---|",

@@ -83,9 +83,23 @@ def write_organisation(
         ConfigurationError: an argument that cannot be, or `out` holds something already and `overwrite` is not set.
     """
     world = plan(users, days, seed, insiders, zone, first_day)
-    _claim(out, overwrite)
-    texts = Texts(world.chance, world.org, first_day)
+    try:
+        _claim(out, overwrite)
+        key, counts = _write_events(out, world, progress)
+        _write_directory(out, world.org, world.attendance)
+        _write_answers(out, world, key)
+        summary = Summary(users, days, seed, zone, counts, len(world.insiders), sum(map(len, key.values())))
+        _write_manifest(out, summary, world)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {out}: {error.strerror or type(error).__name__}") from error
+    return summary
+
+
+def _write_events(out: Path, world: World, progress: Callable[[Progress], None] | None) -> tuple[Key, dict[str, int]]:
+    """The five files. Return the key by insider, and how many events of each kind there are."""
+    texts = Texts(world.chance, world.org, world.attendance.first_day)
     key: Key = {number: [] for number in range(len(world.insiders))}
+    days = world.attendance.days
     with ExitStack() as stack:
         files = {kind: _EventFile(kind, texts, key, stack.enter_context((out / f"{kind}.csv").open("wb"))) for kind in KINDS}
         for day, events in chunks(world):
@@ -95,12 +109,7 @@ def write_organisation(
                 progress(Progress(min(day + 1, days), days, sum(file.count for file in files.values())))
         for file in files.values():
             file.flush()
-    counts = {kind: file.count for kind, file in files.items()}
-    _write_directory(out, world.org, world.attendance)
-    _write_answers(out, world, key)
-    summary = Summary(users, days, seed, zone, {str(k): n for k, n in counts.items()}, len(world.insiders), sum(map(len, key.values())))
-    _write_manifest(out, summary, world)
-    return summary
+    return key, {str(kind): file.count for kind, file in files.items()}
 
 
 def _claim(out: Path, overwrite: bool) -> None:
@@ -112,10 +121,7 @@ def _claim(out: Path, overwrite: bool) -> None:
             raise ConfigurationError(f"{out} is not empty: choose another directory or say --overwrite")
         for path in _ours(out):
             path.unlink()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"cannot make {out}: {error.strerror}") from error
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def _ours(out: Path) -> Iterator[Path]:
