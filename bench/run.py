@@ -109,10 +109,9 @@ def measure(users: int, days: int, organisation: Path) -> list[Line]:
 
 
 def _judge(watch: Stopwatch, windows: list[Window]) -> None:
-    from daywatch.settings import load
-    from detector.backends import backend
+    from detector.baseline import Baseline
 
-    judge = backend(load().detect)
+    judge = Baseline.load()
     judge.judge(windows[:1])  # what is done once only is not counted
     with watch.measure("judge windows (baseline)", "windows") as did:
         for start in range(0, len(windows), 1_000):
@@ -128,9 +127,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         lines = measure(given.users, given.days, Path(scratch) / "organisation")
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    table = Table("part", "", "wall s", "cpu s", "a second", title=f"{given.users} people, {given.days} days; peak {peak_mib} MiB")
+    table = Table(
+        "part", "", "wall s", "cpu s", "a second", "a cpu second", title=f"{given.users} people, {given.days} days; peak {peak_mib} MiB"
+    )
     for line in lines:
-        table.add_row(line.part, f"{line.count:,} {line.things}", f"{line.wall_s:.2f}", f"{line.cpu_s:.2f}", f"{line.rate:,.0f}")
+        table.add_row(
+            line.part,
+            f"{line.count:,} {line.things}",
+            f"{line.wall_s:.2f}",
+            f"{line.cpu_s:.2f}",
+            f"{line.rate:,.0f}",
+            f"{line.count / max(line.cpu_s, 1e-9):,.0f}",
+        )
     Console(stderr=True).print(table)
     json.dump({"peak_mib": peak_mib, "lines": [asdict(line) | {"rate": line.rate} for line in lines]}, sys.stdout, indent=2)
     sys.stdout.write("\n")
