@@ -28,8 +28,8 @@ def expected(directory: Path, hop_hours: int, zone: str) -> dict[tuple[str, str]
             wall = pl.from_epoch("ts", "ms").dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.replace_time_zone(None)
             # an event lies in as many windows as hops fit into a day; duplicates of an id within a hop count once
             hops = frame.select("user", "id", hop=wall.dt.truncate(f"{hop_hours}h")).unique(["user", "id", "hop"])
-            for back in range(0, 24, hop_hours):
-                parts.append(hops.select("user", start=pl.col("hop") - pl.duration(hours=back), kind=pl.lit(kind.value)))
+            starts = [pl.col("hop") - pl.duration(hours=back) for back in range(0, 24, hop_hours)]
+            parts += [hops.select("user", start=start, kind=pl.lit(kind.value)) for start in starts]
     counted = pl.concat(parts).group_by("user", "start", "kind").len()
     found: dict[tuple[str, str], dict[str, int]] = {}
     for user, start, kind, n in counted.rows():
