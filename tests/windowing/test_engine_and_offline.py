@@ -35,7 +35,7 @@ def test_the_engine_and_the_offline_reading_give_the_same_bytes(organisation: Pa
     newest = 0
     for chunk in read_merged(organisation, zone, chunk_bytes=200_000):
         for kind, frame in chunk.items():
-            newest = max(newest, int(frame["ts"].max() or 0))  # type: ignore[arg-type, call-overload]
+            newest = max(newest, int(frame["ts"].max() or 0))  # type: ignore[arg-type]
             partition.read(Arrivals(kind, frame.with_row_index("row"), np.full(frame.height, 2**42, np.int64), []))
         while partition.due():
             streamed += partition.close(7).windows["value"].to_list()
