@@ -56,9 +56,11 @@ def _ready(out: Path | None) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         foreign = sorted(path.name for path in out.iterdir() if path.name not in KEPT)
+        if (out / "organisation").exists() and not (out / "organisation" / "organisation.json").is_file():
+            foreign.append("organisation")  # none that we made up
         if foreign:
             raise ConfigurationError(
-                f"--out: {out} holds other things ({', '.join(foreign[:3])}…); name an empty directory or an earlier demo"
+                f"--out: {out} holds other things ({', '.join(foreign[:3])}); name an empty directory or an earlier demo"
             )
         for name in KEPT:
             path = out / name
