@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Knows nothing of a
 import os
 import sys
 
-from stream.errors import PipelineError
+from stream.errors import PipelineError, UsageError
 
 
 def main() -> None:
@@ -15,6 +15,8 @@ def main() -> None:
 
     try:
         app(prog_name="daywatch")
+    except UsageError as error:
+        _fail(str(error), code=2)
     except PipelineError as error:
         _fail(str(error))
     except MemoryError:
@@ -26,14 +28,14 @@ def main() -> None:
         _fail(f"unexpected {type(error).__name__}; run again with DAYWATCH_DEBUG=1 to see where it came from")
 
 
-def _fail(text: str) -> None:
+def _fail(text: str, code: int = 1) -> None:
     if os.environ.get("DAYWATCH_DEBUG"):
         import traceback
 
         traceback.print_exc()
     # the last words go to standard error: standard output is for data
     sys.stderr.write(f"daywatch: error: {text}\n")
-    raise SystemExit(1)
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

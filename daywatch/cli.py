@@ -145,7 +145,7 @@ def settings_of(ctx: typer.Context, flags: Mapping[str, object] | None = None) -
     then the environment, then the settings file.
 
     Raises:
-        ConfigurationError: a setting is unknown or not usable; the text names it and the cure.
+        UsageError: a setting is unknown or not usable; the text names it and the cure.
     """
     from daywatch.settings import load
 

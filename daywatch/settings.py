@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from stream.errors import ConfigurationError
+from stream.errors import ConfigurationError, UsageError
 from stream.kinds import Millis
 from windowing.calendar import WindowSpec
 
@@ -201,7 +201,7 @@ def load(config: Path | None = None, flags: Mapping[str, object] | None = None, 
     """Merge flags (dotted names), environment, TOML file and defaults into settings that are valid; `alone`: flags and defaults only.
 
     Raises:
-        ConfigurationError: a file cannot be read, or a setting is unknown or not usable; the text names it and the cure.
+        UsageError: a file cannot be read, or a setting is unknown or not usable; the text names it and the cure.
     """
     file_values = {} if alone else _read(config)
     make: Callable[..., Settings] = Settings
@@ -209,11 +209,11 @@ def load(config: Path | None = None, flags: Mapping[str, object] | None = None, 
         settings = make(**_nested(flags or {}), **{"": None if alone else file_values})
         settings.window.spec()
     except ConfigurationError as error:
-        raise ConfigurationError(f"window.size, window.hop: {error}") from error
+        raise UsageError(f"window.size, window.hop: {error}") from error
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, flags or {}, file_values, config)) from error
+        raise UsageError(_explain(error, flags or {}, file_values, config)) from error
     except SettingsError as error:
-        raise ConfigurationError(f"environment: {error}; nested settings are written as {ENV_PREFIX}KAFKA__BOOTSTRAP_SERVERS") from error
+        raise UsageError(f"environment: {error}; nested settings are written as {ENV_PREFIX}KAFKA__BOOTSTRAP_SERVERS") from error
     return settings
 
 
@@ -224,9 +224,9 @@ def _read(config: Path | None) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigurationError(f"--config: cannot read {path} ({error.strerror}); name an existing TOML file") from error
+        raise UsageError(f"--config: cannot read {path} ({error.strerror}); name an existing TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"--config: {path} is not TOML: {error}") from error
+        raise UsageError(f"--config: {path} is not TOML: {error}") from error
 
 
 def _nested(flags: Mapping[str, object]) -> dict[str, Any]:

@@ -11,6 +11,10 @@ class ConfigurationError(PipelineError):
     """What the user asked for cannot work; the text names the setting or argument and the cure."""
 
 
+class UsageError(ConfigurationError):
+    """A flag, an environment variable or the settings file says what cannot be; the command line exits with 2."""
+
+
 class TransientError(PipelineError):
     """Keep the batch, wait, try again."""
 

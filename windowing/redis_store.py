@@ -33,6 +33,9 @@ class RedisStore:
     def __init__(self, url: str, namespace: str, **options: Any) -> None:
         retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=5)
         self._redis = redis.Redis.from_url(url, retry=retry, socket_timeout=30, health_check_interval=30, **options)
+        connection = self._redis.get_connection_kwargs()
+        # host and port only: an address may hold a password
+        self._where = str(connection.get("path") or f"{connection.get('host')}:{connection.get('port')}")
         self._namespace = namespace
         scripts = files("windowing") / "scripts"
         self._claim = self._redis.register_script((scripts / "claim.lua").read_text())
@@ -53,7 +56,7 @@ class RedisStore:
         except ResponseError:
             return  # managed servers forbid CONFIG; the operator has been told in the documentation
         except RedisError as error:
-            raise _unreachable(error) from error
+            raise self._unreachable(error) from error
         if policy != "noeviction":
             raise RefusedError(
                 f"store: the server may evict keys (maxmemory-policy is {policy}); set it to noeviction, or windows would lose events"
@@ -64,7 +67,7 @@ class RedisStore:
         try:
             epoch, held, at, state, panes = self._claim(keys=[self._key(partition, "meta"), self._key(partition, "panes")], args=[layout])
         except RedisError as error:
-            raise _unreachable(error) from error
+            raise self._unreachable(error) from error
         return Claimed(int(epoch), held.decode(), at.decode(), state.decode(), tuple(sorted(int(pane) for pane in panes)))
 
     def begin(self, starts: Sequence[Start]) -> None:
@@ -76,7 +79,7 @@ class RedisStore:
                     raise FencedError(f"partition {start.partition} has a newer owner")
             self._wait_for_fsync()
         except RedisError as error:
-            raise _unreachable(error) from error
+            raise self._unreachable(error) from error
 
     def _wait_for_fsync(self) -> None:
         if not int(self._redis.info("persistence").get("aof_enabled", 0)):
@@ -98,7 +101,7 @@ class RedisStore:
                 while page := self._redis.lrange(key, len(blobs), len(blobs) + _PAGE - 1):
                     blobs.extend(_raw(blob) for blob in page)
             except RedisError as error:
-                raise _unreachable(error) from error
+                raise self._unreachable(error) from error
             yield pane, blobs
 
     def profiles(self, partition: int) -> Iterator[list[tuple[str, bytes]]]:
@@ -108,7 +111,7 @@ class RedisStore:
             try:
                 cursor, page = self._redis.hscan(self._key(partition, "profiles"), cursor, count=512)
             except RedisError as error:
-                raise _unreachable(error) from error
+                raise self._unreachable(error) from error
             held: dict[Any, Any] = page  # type: ignore[assignment]
             yield [(_raw(user).decode(), _raw(blob)) for user, blob in held.items()]
             if not cursor:
@@ -122,7 +125,7 @@ class RedisStore:
                     self._advance(*self._call(change), client=pipeline)
                 answers = pipeline.execute()
         except RedisError as error:
-            raise _unreachable(error) from error
+            raise self._unreachable(error) from error
         for change, answer in zip(changes, answers, strict=True):
             if answer == b"fenced":
                 raise FencedError(f"partition {change.partition} has a newer owner")
@@ -141,6 +144,10 @@ class RedisStore:
             args += (user, blob)
         return keys, args
 
+    def _unreachable(self, error: RedisError) -> TransientError:
+        # the class says what happened; the text of a server's reply may quote keys
+        return TransientError(f"store at {self._where}: {type(error).__name__}; is it running, and is store.url right?")
+
     def close(self) -> None:
         """Let go of the connections."""
         self._redis.close()
@@ -149,8 +156,3 @@ class RedisStore:
 def _raw(answer: bytes | str) -> bytes:
     """What the server answered; bytes, as the client was not told to decode."""
     return answer.encode() if isinstance(answer, str) else answer
-
-
-def _unreachable(error: RedisError) -> TransientError:
-    # the class says what happened; the text of a server's reply may quote keys
-    return TransientError(f"store: {type(error).__name__}")

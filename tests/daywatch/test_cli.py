@@ -9,7 +9,7 @@ import typer
 
 from daywatch import cli
 from daywatch.__main__ import main
-from stream.errors import ConfigurationError, TransientError
+from stream.errors import ConfigurationError, TransientError, UsageError
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -71,6 +71,11 @@ def test_wrong_usage_exits_with_2_and_leaves_standard_output_empty(run: Run) -> 
 def test_an_error_of_ours_is_one_line_and_exit_code_1(run: Run) -> None:
     code, out, err = run("try", command=failing(TransientError("the broker is away")))
     assert (code, out, err) == (1, "", "daywatch: error: the broker is away\n")
+
+
+def test_a_setting_that_cannot_be_is_wrong_usage(run: Run) -> None:
+    code, out, err = run("try", command=failing(UsageError("window.hop: not a duration")))
+    assert (code, out, err) == (2, "", "daywatch: error: window.hop: not a duration\n")
 
 
 def test_an_unforeseen_error_names_its_kind_and_not_its_words(run: Run) -> None:
