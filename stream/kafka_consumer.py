@@ -27,6 +27,19 @@ _MISSING = frozenset(
     }
 )
 
+# what does not mend itself, and would otherwise look like silence
+_REFUSALS = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.INVALID_SESSION_TIMEOUT,
+        KafkaError.INVALID_GROUP_ID,
+        KafkaError.INCONSISTENT_GROUP_PROTOCOL,
+        KafkaError.GROUP_MAX_SIZE_REACHED,
+    }
+)
+
 
 class Place(NamedTuple):
     """One topic-partition."""
@@ -147,7 +160,7 @@ def check_polled(error: KafkaError) -> None:
         )
     if error.code() in _MISSING:
         raise RefusedError("a topic is missing; create the topics with `daywatch topics create`")
-    if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+    if error.code() in _REFUSALS:
         raise RefusedError(f"the broker refuses: {error.str()}")
     if error.fatal():
         raise TransientError(f"Kafka consumer ended: {error.name()} ({error.str()})")

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from stream.kafka_reader import read_all
 from stream.kafka_transactions import producer_config
 from stream.kinds import Kind
 from stream.marks import encode_mark
-from tests.servers import ApacheKafka, EmbeddedBroker, create_topics
+from tests.servers import ApacheKafka, EmbeddedBroker, create_topics, kafka_launcher
 from tests.sinks.detect_process import detect_worker
 from tests.sinks.windows import day_of
 
@@ -63,9 +65,16 @@ def plain(text: bytes | None, namespace: str) -> bytes | None:
     return text.replace(namespace.encode(), b"NAMESPACE") if text is not None else None
 
 
-def start(broker: str, namespace: str, instance: str = "a", *when: str) -> "subprocess.Popen[str]":
+@contextmanager
+def start(broker: str, namespace: str, instance: str = "a", *when: str) -> "Iterator[subprocess.Popen[str]]":
+    """A detect worker in a process of its own, which ends with the block at the latest."""
     command = [sys.executable, "-m", "tests.sinks.detect_process", broker, namespace, instance, *when]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=Path(__file__).parents[2])
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=root) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +117,7 @@ def test_killed_at_random_moments_every_verdict_and_alert_is_there_once(apache_k
             process.stdout.readline()
             # after some work of its own, at any moment of the next batch
             enough = chance.randint(20, 60)
-            while (judged := int(process.stdout.readline())) < enough:
+            while (judged := int(process.stdout.readline() or enough)) < enough:
                 pass
             wait_until = time.monotonic() + chance.uniform(0.0, 0.05)
             while time.monotonic() < wait_until:
@@ -196,3 +205,24 @@ def test_one_worker_on_the_embedded_broker_works_all_off(embedded_broker: Embedd
     topics = [f"{namespace}.verdicts"]
     read = [message for batch in read_all({"bootstrap.servers": embedded}, topics, embedded=True) for message in batch]
     assert len([message for message in read if message.value() is not None]) == len(USERS) * WINDOWS
+
+
+def test_a_broker_that_is_killed_and_comes_back_makes_no_difference(tmp_path: Path, namespace: str, calm: Any) -> None:
+    launcher = kafka_launcher()
+    assert launcher is not None  # there is one, or calm would have been skipped
+    broker = ApacheKafka(launcher, tmp_path / "kafka", ["group.min.session.timeout.ms=1000"])
+    broker.start()
+    try:
+        fill(broker.bootstrap_servers, namespace)
+        with start(broker.bootstrap_servers, namespace) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            while int(process.stdout.readline() or 60) < 60:
+                pass
+            assert process.poll() is None
+            broker.kill()
+            broker.start()
+            assert process.wait(120) == 0
+        assert results(broker.bootstrap_servers, namespace) == calm
+    finally:
+        broker.kill()

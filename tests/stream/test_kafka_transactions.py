@@ -8,7 +8,17 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from stream.errors import FencedError, RefusedError, TransientError
-from stream.kafka_consumer import Committed, Place, assign_at, bounds, committed_when_stable, group_config, is_end, partitions_of
+from stream.kafka_consumer import (
+    Committed,
+    Place,
+    assign_at,
+    bounds,
+    check_polled,
+    committed_when_stable,
+    group_config,
+    is_end,
+    partitions_of,
+)
 from stream.kafka_transactions import Outgoing, TransactionalProducer
 from tests.servers import ApacheKafka, EmbeddedBroker, create_topics
 
@@ -150,6 +160,19 @@ def test_a_missing_topic_is_named_with_its_cure(client: dict[str, str], namespac
         partitions_of(client, f"{namespace}.nothing")
     with pytest.raises(RefusedError, match="topics create"):
         bounds(client, [Place(f"{namespace}.nothing", 0)])
+
+
+def test_a_member_that_the_broker_will_never_let_in_is_told_so(client: dict[str, str], topic: str) -> None:
+    consumer = Consumer(group_config(client, f"{topic}.group", session_timeout_ms=200, heartbeat_interval_ms=50))
+    consumer.subscribe([topic])
+    deadline = time.monotonic() + 30
+    error = None
+    while error is None and time.monotonic() < deadline:
+        error = next((found for message in consumer.consume(10, 0.5) if (found := message.error()) is not None), None)
+    consumer.close()
+    assert error is not None
+    with pytest.raises(RefusedError, match="session timeout"):
+        check_polled(error)
 
 
 def test_the_embedded_broker_takes_transactions_too(embedded_broker: EmbeddedBroker, namespace: str) -> None:
