@@ -21,7 +21,7 @@ def test_a_command_runs_with_the_settings_it_is_given_and_nothing_from_around(mo
 
 def test_a_command_that_fails_is_reported_with_its_last_words(tmp_path: Path) -> None:
     worker = Worker("window", ["window"], {"window.hop": "7h"}, tmp_path)
-    with pytest.raises(PipelineError, match="the window process ended with 1: window.size, window.hop: .* must divide"):
+    with pytest.raises(PipelineError, match="the window process ended with 2: window.size, window.hop: .* must divide"):
         finish(worker)
 
 
