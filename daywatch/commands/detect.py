@@ -77,11 +77,10 @@ class _Stop:
         from sinks.records import partition_lists
 
         now = self._clock.now_ms()
-        if (self._shown_ms and now - self._shown_ms < 10_000) or self._shown == worker.totals.windows:
+        if not worker.partitions or (self._shown_ms and now - self._shown_ms < 10_000) or self._shown == worker.totals.windows:
             return
         self._shown_ms, self._shown = now, worker.totals.windows
-        held = partition_lists(worker.partitions) or "none"
-        sys.stderr.write(f"daywatch detect: partitions {held}; {_counts(worker)}\n")
+        sys.stderr.write(f"daywatch detect: partitions {partition_lists(worker.partitions)}; {_counts(worker)}\n")
 
 
 def _worker(settings: "Settings", until_done: bool) -> "tuple[DetectWorker, Callable[[], None]]":
