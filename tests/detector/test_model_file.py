@@ -6,6 +6,8 @@ import pytest
 
 from detector.baseline import Baseline, shipped_model
 from detector.model_file import BadModel, decode_model, read_model, write_model
+from detector.shipped import SEEDS
+from stream.synth import SEMANTICS
 from tests.detector.conftest import Taught
 from windowing.features import VERSION
 
@@ -97,4 +99,6 @@ def test_the_model_that_comes_with_daywatch_is_small_complete_and_synthetic(repo
     model, _ = shipped_model()
     assert set(model.tracks) == {"all", "shortcut-free"}
     assert model.made["organisations"]["synthetic"] is True
+    # whoever changes what a seed gives must make the model anew: daywatch train shipped
+    assert (model.made["organisations"]["semantics"], model.made["organisations"]["seeds"]) == (SEMANTICS, list(SEEDS))
     assert model.peers.windows[""] == model.made["windows"]
