@@ -34,9 +34,11 @@ def demo(
         Path | None, typer.Option(help="Directory that keeps everything that was made (default: a new temporary one).", show_default=False)
     ] = None,
     users: Annotated[int, typer.Option(min=12, help="People in the organisation.")] = 100,
-    days: Annotated[int, typer.Option(min=21, help="Days of its life.")] = 56,
+    days: Annotated[int, typer.Option(min=28, help="Days of its life.")] = 56,
     seed: Annotated[int, typer.Option(help="The same seed makes the same organisation.")] = 7,
-    insiders: Annotated[int, typer.Option(min=0, help="How many of the people are insiders.")] = 5,
+    insiders: Annotated[
+        int | None, typer.Option(min=0, help="How many of them are insiders (default: one in twenty).", show_default=False)
+    ] = None,
 ) -> None:
     """Watch a synthetic organisation's insiders being caught, on a real broker and a real store that this command starts and stops.
 
@@ -46,7 +48,9 @@ def demo(
     # asked to end, the demonstration cleans up after itself as it does on Ctrl-C
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="daywatch-demo-") as scratch:
-        _Demo(flags_of(ctx), kept, Path(scratch)).run(users=users, days=days, seed=seed, insiders=insiders)
+        _Demo(flags_of(ctx), kept, Path(scratch)).run(
+            users=users, days=days, seed=seed, insiders=max(1, users // 20) if insiders is None else insiders
+        )
 
 
 def _ready(out: Path | None) -> Path:

@@ -1,3 +1,7 @@
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +46,27 @@ def test_without_a_directory_a_new_one_is_made() -> None:
     made = _ready(None)
     assert list(made.iterdir()) == []
     made.rmdir()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_demonstration_that_is_asked_to_end_leaves_nothing_running_and_no_litter(sent: int, code: int, tmp_path: Path) -> None:
+    litter = tmp_path / "tmp"
+    litter.mkdir()
+    arguments = ["demo", "--out", str(tmp_path / "out"), "--users", "12", "--days", "28"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "daywatch", *arguments], env=os.environ | {"TMPDIR": str(litter)}, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stderr is not None
+        for line in demo.stderr:
+            if "events" in line:  # the organisation is made: servers and workers are there
+                break
+        demo.send_signal(sent)
+        rest = demo.stderr.read()
+    assert demo.returncode == code, rest
+    assert "Traceback" not in rest
+    assert list(litter.iterdir()) == []
+    mentions = [
+        line for line in subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout.splitlines()
+        if str(litter) in line
+    ]  # fmt: skip
+    assert mentions == []
