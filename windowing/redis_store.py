@@ -70,6 +70,14 @@ class RedisStore:
             raise self._unreachable(error) from error
         return Claimed(int(epoch), held.decode(), at.decode(), state.decode(), tuple(sorted(int(pane) for pane in panes)))
 
+    def look(self, partition: int) -> tuple[str, str]:
+        """Where a partition stands, and its state."""
+        try:
+            at, state = self._redis.hmget(self._key(partition, "meta"), ["at", "state"])
+        except RedisError as error:
+            raise self._unreachable(error) from error
+        return _raw(at or b"").decode(), _raw(state or b"").decode()
+
     def begin(self, starts: Sequence[Start]) -> None:
         """Write starting positions and wait until they are on disk."""
         try:

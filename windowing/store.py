@@ -68,6 +68,10 @@ class WindowStore(Protocol):
         """Become the owner: raise the epoch and say where the partition stands."""
         ...
 
+    def look(self, partition: int) -> tuple[str, str]:
+        """Where a partition stands and its state, without becoming its owner; both empty where nobody has begun to read."""
+        ...
+
     def begin(self, starts: Sequence[Start]) -> None:
         """Write the starting positions of partitions that have none, and return once that survives a crash.
 
@@ -117,6 +121,11 @@ class MemoryStore:
         held.epoch += 1
         held.layout = held.layout or layout
         return Claimed(held.epoch, held.layout, held.at, held.state, tuple(sorted(held.panes)))
+
+    def look(self, partition: int) -> tuple[str, str]:
+        """Where a partition stands, and its state."""
+        held = self._held.get(partition, _Held())
+        return held.at, held.state
 
     def begin(self, starts: Sequence[Start]) -> None:
         """Write starting positions."""

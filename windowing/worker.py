@@ -91,7 +91,8 @@ class WindowWorker:
         self._layout = encode_layout(rules.calendar, topics.partitions)
         self._owned: dict[int, _Owned] = {}
         self._assignment = 0
-        self._ends: dict[TopicPartition, int] = {}
+        self._all_bounds: dict[TopicPartition, tuple[int, int]] = {}
+        """First and end offset of every log, of foreign partitions too, when this worker started."""
         self._polled_at_ms: Millis | None = None
         self._intake = Intake(topics, rules.calendar.zone, settings.limits)
         self.totals = Totals()
@@ -104,19 +105,20 @@ class WindowWorker:
         Raises:
             RefusedError: going on would lose or double something.
         """
-        failures = 0
+        failures, finished = 0, False
         while not stop():
             try:
                 if failures:
                     # whoever has lost the partitions learns of it here, before it claims them again and disturbs their owner
                     self._source.poll(1, self._settings.poll_ms)
                 self.step()
+                finished = self._settings.until_done and self.done()
                 failures = 0
             except (StaleError, FencedError, TransientError) as error:
                 failures += 1
                 self._after_failure(error, failures)
             after_step(self)
-            if self._settings.until_done and self.done():
+            if finished:
                 return
 
     def _after_failure(self, error: PipelineError, failures: int) -> None:
@@ -134,6 +136,7 @@ class WindowWorker:
         generation, partitions = self._source.assignment()
         if generation != self._assignment:
             self._forget()
+            self._all_bounds = self._all_bounds or self._source.bounds(range(self._topics.partitions))
             if partitions:
                 self._claim(sorted(partitions))
             self._assignment = generation
@@ -141,16 +144,32 @@ class WindowWorker:
             self._read()
 
     def done(self) -> bool:
-        """Whether every log held has been worked off: marked ones to their last mark, the others to where they ended at the start.
+        """Whether every log has been worked off: marked ones to their last mark, the others to where they ended at the start.
 
-        A worker for whom no partition is left is done, too.
+        Those of other workers count, too: one of them may have died, and its partitions come here when the group has noticed.
+
+        Raises:
+            TransientError: the store or the broker cannot be asked.
         """
         generation, partitions = self._source.assignment()
-        return (
-            self._source.joined()
-            and generation == self._assignment
-            and partitions == set(self._owned)
-            and all(not owned.partition.due() and all(self._finished(owned, kind) for kind in KINDS) for owned in self._owned.values())
+        if not self._source.joined() or generation != self._assignment or partitions != set(self._owned):
+            return False
+        if any(owned.partition.due() or not all(self._finished(owned, kind) for kind in KINDS) for owned in self._owned.values()):
+            return False
+        foreign = set(range(self._topics.partitions)) - partitions
+        return not foreign or (self._settings.trust_bounds and all(self._finished_by_others(number) for number in sorted(foreign)))
+
+    def _finished_by_others(self, number: int) -> bool:
+        at, state = self._store.look(number)
+        bounds = self._all_bounds
+        if not at:
+            return all(low == high for low, high in (bounds[self._at(kind, number)] for kind in KINDS))
+        seen = Partition(self._rules)
+        place, seen.clocks = Place.decode(at), decode_clocks(state)
+        seen.closed = place.closed
+        return not seen.due() and all(
+            position >= bounds[self._at(kind, number)][1] and (not seen.clocks[kind].marked or seen.clocks[kind].last_ms != LONG_AGO)
+            for kind, position in zip(KINDS, place.positions, strict=True)
         )
 
     def _finished(self, owned: _Owned, kind: Kind) -> bool:
@@ -251,7 +270,7 @@ class WindowWorker:
                 partition.profiles.load(page)
             for pane, blobs in self._store.panes(number, claimed.panes):
                 partition.restore(pane, decode_blobs(blobs))
-        ends = {kind: self._ends.setdefault(self._at(kind, number), bounds[self._at(kind, number)][1]) for kind in KINDS}
+        ends = {kind: self._all_bounds[self._at(kind, number)][1] for kind in KINDS}
         return _Owned(number, claimed.epoch, place, partition, out_to, ends)
 
     def _check_bounds(self, number: int, kind: Kind, position: int, bounds: tuple[int, int]) -> None:
@@ -351,7 +370,19 @@ class WindowWorker:
         records = [found for found in polled.records if found.at.partition in self._owned]
         if records:
             self._take(records)
+        elif self._settings.until_done:
+            self._skip_to_ends()
         self._mark_silence()
+
+    def _skip_to_ends(self) -> None:
+        """Step over what ends a log behind its last record, a transaction's marker: others look for how far we have come."""
+        moves = []
+        for owned in self._owned.values():
+            positions = tuple(max(now, owned.end_seen[kind]) for kind, now in zip(KINDS, owned.place.positions, strict=True))
+            if positions != owned.place.positions:
+                moves.append((owned, Place(positions, owned.place.closed), ()))
+        if moves:
+            self._advance(moves)
 
     def _take(self, records: Sequence[Records]) -> None:
         dead: list[Out] = []

@@ -57,6 +57,9 @@ class FaultyStore:
         self._gate()
         return found
 
+    def look(self, partition: int) -> tuple[str, str]:
+        return self._world.store.look(partition)
+
     def begin(self, starts: Sequence[Any]) -> None:
         self._gate()
         self._world.store.begin(starts)

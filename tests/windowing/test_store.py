@@ -82,6 +82,14 @@ def test_an_end_reached_by_an_earlier_owner_is_not_mistaken_for_ones_own(store: 
         store.advance([Advance(3, newer, "start", "a", "s", appends=[(7, b"x")])])
 
 
+def test_one_may_look_without_becoming_the_owner(store: WindowStore) -> None:
+    assert store.look(3) == ("", "")
+    epoch = begun(store)
+    assert store.look(3) == ("start", "fresh")
+    store.advance([Advance(3, epoch, "start", "a", "s")])
+    assert store.look(3) == ("a", "s")
+
+
 def test_partitions_do_not_know_of_each_other(store: WindowStore) -> None:
     one, two = begun(store, 1), begun(store, 2)
     store.advance([Advance(1, one, "start", "a", "s", appends=[(7, b"x")]), Advance(2, two, "start", "c", "s", appends=[(7, b"y")])])

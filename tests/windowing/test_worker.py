@@ -202,13 +202,38 @@ def test_a_user_in_the_wrong_partition_is_misrouted() -> None:
     bench = Bench()
     rules = Rules(Calendar(WindowSpec(hop_ms=24 * HOUR)), ClockSpec())
     topics = Topics(EVENTS, TOPICS.windows, TOPICS.dead_letters, 7)
+    bench.log = MemoryLog([*EVENTS.values(), TOPICS.windows, TOPICS.dead_letters], 7, bench.clock)
     bench.event(Kind.LOGON, T0, "a", "ana")
     bench.event(Kind.LOGON, T0, "b", "user-of-another-partition")
     source = MemorySource(bench.log, list(EVENTS.values()), [0])
-    worker = WindowWorker(source, MemoryOutlet(bench.log), bench.store, topics, rules, WorkerSettings(until_done=True), bench.clock)
-    worker.run(lambda: False)
+    worker = WindowWorker(source, MemoryOutlet(bench.log), bench.store, topics, rules, WorkerSettings(), bench.clock)
+    for _ in range(3):
+        worker.step()
     reasons = [dict(kept.headers() or [])["daywatch-reason"] for kept in bench.log.records(TOPICS.dead_letters)]
     assert b"misrouted" in reasons
+
+
+def test_until_done_waits_for_the_partitions_of_others() -> None:
+    bench = Bench()
+    bench.log = MemoryLog([*EVENTS.values(), TOPICS.windows, TOPICS.dead_letters], 2, bench.clock)
+    for kind in KINDS:
+        for partition in range(2):
+            bench.log.append(TopicPartition(EVENTS[kind], partition), None, None, encode_mark(T0 + DAY_MS, last=True))
+    topics = Topics(EVENTS, TOPICS.windows, TOPICS.dead_letters, 2)
+    rules = Rules(Calendar(WindowSpec(hop_ms=24 * HOUR)), ClockSpec())
+
+    def worker_of(partition: int) -> WindowWorker:
+        source = MemorySource(bench.log, list(EVENTS.values()), [partition])
+        return WindowWorker(source, MemoryOutlet(bench.log), bench.store, topics, rules, WorkerSettings(until_done=True), bench.clock)
+
+    first = worker_of(0)
+    for _ in range(5):
+        first.step()
+    assert not first.done()
+    second = worker_of(1)
+    for _ in range(5):
+        second.step()
+    assert second.done()
 
 
 # refusing to start -----------------------------------------------------------------------------------------------------------
