@@ -4,9 +4,14 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.servers import ApacheKafka, EmbeddedBroker, EmbeddedStore, kafka_launcher, redis_program
+
+# on a busy machine a single example may take long; a slow test is no wrong one
+hypothesis.settings.register_profile("daywatch", deadline=None)
+hypothesis.settings.load_profile("daywatch")
 
 
 @pytest.fixture(scope="session")

@@ -141,10 +141,13 @@ def test_a_pending_commit_is_waited_for(client: dict[str, str], topic: str, memb
 def test_transactions_back_to_back_take_milliseconds(client: dict[str, str], topic: str) -> None:
     producer = TransactionalProducer(client, f"{topic}.a")
     producer.transact([Outgoing(topic, b"k", b"warm", 0)])
-    began = time.monotonic()
+    times = []
     for _ in range(20):
+        began = time.monotonic()
         producer.transact([Outgoing(topic, b"k", b"v", 0)])
-    assert (time.monotonic() - began) / 20 < 0.09
+        times.append(time.monotonic() - began)
+    # with librdkafka's defaults not even the fastest stays below; the quickest quarter is little moved by a busy machine
+    assert sorted(times)[5] < 0.09
 
 
 def test_bounds_count_what_is_not_committed(client: dict[str, str], topic: str) -> None:
