@@ -9,6 +9,7 @@ Knows nothing of windows, verdicts, or where the offsets come from.
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from stream.errors import FencedError, TransientError
 
 TRANSACTION_TIMEOUT_MS = 10_000
+_GRACE_S = 3.0
 _REOPEN_AT_ONCE_S = 5.0
 
 # what the broker says to a producer whose transactional id somebody else has taken - or whose transaction it has timed out itself
@@ -107,7 +109,7 @@ class TransactionalProducer:
         producer, self._producer = self._producer, None
         if producer is not None:
             with contextlib.suppress(KafkaException):
-                producer.purge()
+                producer.purge(blocking=False)
             # not close(): that aborts and flushes, for ever when the broker is away. The object's end does neither.
             del producer
         self._failures = []
@@ -162,7 +164,7 @@ class TransactionalProducer:
             _until_answered(lambda left_s: producer.send_offsets_to_transaction(list(offsets), group, left_s), within_s)
         self._on_step("offsets")
         # commits only when every record has been delivered; never repeated after a time-out, see above
-        producer.commit_transaction(within_s)
+        _watched(producer.commit_transaction, within_s)
         if self._failures:
             raise KafkaException(self._failures[0])
         self._on_step("committed")
@@ -192,14 +194,42 @@ def _until_answered(call: Callable[[float], object], within_s: float) -> None:
     """Repeat a call that may be repeated until it succeeds; librdkafka says which errors those are."""
     deadline = time.monotonic() + within_s
     while True:
-        left_s = deadline - time.monotonic()
+        left_s = max(deadline - time.monotonic(), 0.1)
         try:
-            call(max(left_s, 0.1))
+            _watched(call, left_s)
         except KafkaException as error:
             if not error.args[0].retriable() or time.monotonic() >= deadline:
                 raise
         else:
             return
+
+
+def _watched(call: Callable[[float], object], within_s: float) -> None:
+    """Make a call that may never return although it was given a time-out.
+
+    librdkafka's send_offsets_to_transaction was seen to wait for ever when its broker was killed in its midst. The call then stays
+    behind in a thread of its own, which keeps its producer alive; a later producer of the same transactional id fences it.
+
+    Raises:
+        KafkaException: as the call does; a time-out when it has not returned a few seconds after its own.
+    """
+    outcome: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            call(within_s)
+        except BaseException as error:  # noqa: BLE001 - raised again by who waits
+            outcome.append(error)
+        else:
+            outcome.append(None)
+
+    thread = threading.Thread(target=run, name="daywatch-transaction", daemon=True)
+    thread.start()
+    thread.join(within_s + _GRACE_S)
+    if not outcome:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "librdkafka has not returned"))  # noqa: SLF001
+    if outcome[0] is not None:
+        raise outcome[0]
 
 
 def _sorted_out(error: KafkaException, what: str, *, fenced: bool) -> TransientError | FencedError:

@@ -1,11 +1,12 @@
 """Promises of the transactional producer, kept on Apache Kafka; the embedded broker where it can."""
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream.errors import FencedError, RefusedError, TransientError
 from stream.kafka_consumer import (
@@ -19,7 +20,7 @@ from stream.kafka_consumer import (
     is_end,
     partitions_of,
 )
-from stream.kafka_transactions import Outgoing, TransactionalProducer
+from stream.kafka_transactions import Outgoing, TransactionalProducer, _watched
 from tests.servers import ApacheKafka, EmbeddedBroker, create_topics
 
 
@@ -191,3 +192,13 @@ def test_the_end_is_told_from_an_error() -> None:
     assert is_end(KafkaError(KafkaError._PARTITION_EOF))
     assert not is_end(KafkaError(KafkaError._TRANSPORT))
     assert not is_end(None)
+
+
+def test_a_call_that_never_returns_is_given_up() -> None:
+    forever = threading.Event()
+    began = time.monotonic()
+    with pytest.raises(KafkaException) as caught:
+        _watched(lambda _: forever.wait(60), 0.1)
+    assert caught.value.args[0].code() == KafkaError._TIMED_OUT
+    assert time.monotonic() - began < 30
+    forever.set()
