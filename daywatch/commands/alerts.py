@@ -1,7 +1,6 @@
 """`daywatch alerts`: show the alerts of a topic or a file. Knows where they come from and which are wanted, not how they look."""
 
 import re
-import signal
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from daywatch.cli import settings_of
+from daywatch.stopping import StopRequest
 from stream.errors import ConfigurationError
 from stream.kinds import Millis
 
@@ -45,7 +45,7 @@ def alerts(
     if follow and file is not None:
         raise typer.BadParameter("a file cannot be followed", param_hint="--follow")
     wanted = Wanted(user, min_risk, _since(since, settings.zone))
-    stop = _Stop() if follow else None
+    stop = StopRequest() if follow else None
     source = _from_topic(settings, stop) if file is None else _from_file(file)
     _show(source, wanted, settings.zone, as_json=json)
 
@@ -61,19 +61,6 @@ class Wanted:
     def __call__(self, user: str, risk: int, time_ms: Millis) -> bool:
         """Whether an alert of this user, risk and time is."""
         return (self.user is None or user == self.user) and risk >= self.min_risk and (self.since_ms is None or time_ms >= self.since_ms)
-
-
-class _Stop:
-    def __init__(self) -> None:
-        self._asked = False
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self._ask)
-
-    def _ask(self, _number: int, _frame: object) -> None:
-        self._asked = True
-
-    def asked(self) -> bool:
-        return self._asked
 
 
 def _since(text: str | None, zone: str) -> Millis | None:
@@ -113,7 +100,7 @@ def _from_file(path: Path) -> _Batches:
     yield [line for line in text.splitlines() if line.strip()], True
 
 
-def _from_topic(settings: "Settings", stop: "_Stop | None") -> _Batches:
+def _from_topic(settings: "Settings", stop: StopRequest | None) -> _Batches:
     from stream.kafka_reader import follow, read_all
 
     client, topics = settings.kafka.client(), [settings.topic("alerts")]

@@ -1,16 +1,15 @@
 """`daywatch detect`: the detect worker on the command line. Knows only how to put the parts together and what to show."""
 
-import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daywatch.cli import settings_of
+from daywatch.stopping import StopRequest
 
 if TYPE_CHECKING:
     from daywatch.settings import Settings
@@ -46,40 +45,29 @@ def detect(
     """
     chosen = {"detect.backend": backend, "detect.model": model, "detect.track": track.value if track else None}
     settings = settings_of(ctx, chosen)
-    stop = _Stop()
+    stop = StopRequest()
+    view = _View(stop)
     worker, close = _worker(settings, until_done)
     try:
-        worker.run(stop.asked, lambda _: None if quiet else stop.show(worker))
+        worker.run(stop.asked, lambda _: None if quiet else view.show(worker))
     finally:
         close()
     _summary(worker, until_done)
 
 
-class _Stop:
-    """Remembers that somebody asked us to stop, and shows how far the work has come now and then."""
+class _View:
+    """A line every ten seconds at most, and none while nothing happens."""
 
-    def __init__(self) -> None:
-        from stream.clock import SystemClock
-
-        self._asked = False
-        self._clock, self._shown_ms, self._shown = SystemClock(), 0, -1
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self._ask)
-
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked = True
-
-    def asked(self) -> bool:
-        return self._asked
+    def __init__(self, stop: StopRequest) -> None:
+        self._stop, self._shown = stop, -1
 
     def show(self, worker: "DetectWorker") -> None:
-        """A line every ten seconds at most, and none while nothing happens."""
+        """Say how far the work has come, if there is something new to say."""
         from sinks.records import partition_lists
 
-        now = self._clock.now_ms()
-        if not worker.partitions or (self._shown_ms and now - self._shown_ms < 10_000) or self._shown == worker.totals.windows:
+        if not worker.partitions or self._shown == worker.totals.windows or not self._stop.time_to_speak():
             return
-        self._shown_ms, self._shown = now, worker.totals.windows
+        self._shown = worker.totals.windows
         sys.stderr.write(f"daywatch detect: partitions {partition_lists(worker.partitions)}; {_counts(worker)}\n")
 
 

@@ -1,16 +1,15 @@
 """`daywatch window`: the windowing worker on the command line. Knows only how to put the parts together and what to show."""
 
-import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daywatch.cli import settings_of
+from daywatch.stopping import StopRequest
 from stream.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -38,45 +37,24 @@ def window(
     """
     keep_freed_memory()
     settings = settings_of(ctx, {"window.size": size, "window.hop": hop, "zone": zone, "window.directory": directory})
-    stop = _Stop()
+    stop = StopRequest()
     worker, close = build_worker(settings, until_done)
     try:
-        worker.run(stop.asked, lambda _: None if quiet else stop.show(worker))
+        worker.run(stop.asked, lambda _: None if quiet or not stop.time_to_speak() else _show(worker))
     finally:
         close()
     _summary(worker, until_done)
 
 
-class _Stop:
-    """Remembers that somebody asked us to stop, and shows how far the work has come now and then."""
-
-    def __init__(self) -> None:
-        from stream.clock import SystemClock
-
-        self._asked = False
-        self._clock, self._shown_ms = SystemClock(), 0
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self._ask)
-
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked = True
-
-    def asked(self) -> bool:
-        return self._asked
-
-    def show(self, worker: "WindowWorker") -> None:
-        """One line every ten seconds: an operator's log should be readable weeks later."""
-        now = self._clock.now_ms()
-        if self._shown_ms and now - self._shown_ms < 10_000:
-            return
-        self._shown_ms = now
-        watermark = min((partition.watermark_ms for partition in worker.partitions.values()), default=-(2**62))
-        print(
-            f"daywatch window: {len(worker.partitions)} partitions, {sum(worker.totals.read.values()):,} events read, "
-            f"{worker.totals.windows:,} windows closed, watermark {_when(watermark)}",
-            file=sys.stderr,
-            flush=True,
-        )
+def _show(worker: "WindowWorker") -> None:
+    """One line on how far the work has come."""
+    watermark = min((partition.watermark_ms for partition in worker.partitions.values()), default=-(2**62))
+    print(
+        f"daywatch window: {len(worker.partitions)} partitions, {sum(worker.totals.read.values()):,} events read, "
+        f"{worker.totals.windows:,} windows closed, watermark {_when(watermark)}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _when(ms: int) -> str:
