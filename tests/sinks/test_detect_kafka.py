@@ -126,9 +126,9 @@ def test_killed_at_random_moments_every_verdict_and_alert_is_there_once(apache_k
             done += judged
     assert done >= 80
     worker, close = detect_worker(broker, namespace)
+    # how much is left for it depends on how quickly the machine let the others be killed
     worker.run(lambda: False)
     close()
-    assert worker.totals.windows > 0
     assert results(broker, namespace) == calm
 
 
