@@ -214,6 +214,9 @@ def differences(log: MemoryLog, seed: int) -> str:
 def test_every_window_goes_out_once_and_whole_whatever_dies(seed: int) -> None:
     log, _ = run_schedule(seed, 8)
     assert differences(log, seed) == ""
+    for partition in range(PARTITIONS):
+        marks = [tuple(kept.headers() or []) for kept in log.logs[TopicPartition(TOPICS.windows, partition)] if kept.value is None]
+        assert len(marks) == len(set(marks)), "a mark was passed on twice"
 
 
 def test_without_faults_what_comes_out_is_what_the_logs_dictate() -> None:
