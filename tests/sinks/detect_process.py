@@ -2,7 +2,7 @@
 
     python -m tests.sinks.detect_process BROKER NAMESPACE INSTANCE [STEP:N]
 
-With STEP:N it kills itself at that step of its N-th transaction.
+With STEP:N it kills itself at that step of its N-th transaction; with `paced` it waits for a line on its standard input after each batch.
 """
 
 import os
@@ -55,7 +55,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
     worker, close = detect_worker(broker, namespace, instance, on_step)
     print("started", flush=True)
-    worker.run(lambda: bool(asked), lambda one: print(one.totals.windows, flush=True))
+
+    def after_step(one: DetectWorker) -> None:
+        print(one.totals.windows, flush=True)
+        if when == ["paced"]:
+            sys.stdin.readline()
+
+    worker.run(lambda: bool(asked), after_step)
     close()
     print(worker.totals, flush=True)
 

@@ -70,7 +70,9 @@ def start(broker: str, namespace: str, instance: str = "a", *when: str) -> "Iter
     """A detect worker in a process of its own, which ends with the block at the latest."""
     command = [sys.executable, "-m", "tests.sinks.detect_process", broker, namespace, instance, *when]
     root = Path(__file__).parents[2]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=root) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=root
+    ) as process:
         try:
             yield process
         finally:
@@ -112,13 +114,18 @@ def test_killed_at_random_moments_every_verdict_and_alert_is_there_once(apache_k
     fill(broker, namespace)
     done = 0
     for _ in range(4):
-        with start(broker, namespace) as process:
+        # paced, so that the process cannot run ahead of the one that is to kill it, however busy the machine is
+        with start(broker, namespace, "a", "paced") as process:
             assert process.stdout is not None
+            assert process.stdin is not None
             process.stdout.readline()
             # after some work of its own, at any moment of the next batch
             enough = chance.randint(20, 60)
             while (judged := int(process.stdout.readline() or enough)) < enough:
-                pass
+                process.stdin.write("\n")
+                process.stdin.flush()
+            process.stdin.write("\n")
+            process.stdin.flush()
             wait_until = time.monotonic() + chance.uniform(0.0, 0.05)
             while time.monotonic() < wait_until:
                 pass
@@ -126,9 +133,9 @@ def test_killed_at_random_moments_every_verdict_and_alert_is_there_once(apache_k
             done += judged
     assert done >= 80
     worker, close = detect_worker(broker, namespace)
-    # how much is left for it depends on how quickly the machine let the others be killed
     worker.run(lambda: False)
     close()
+    assert worker.totals.windows > 0
     assert results(broker, namespace) == calm
 
 
