@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from detector.verdict import EventRef, Label, Verdict, checked
+from stream.errors import PipelineError, PoisonError
 from stream.kinds import Kind
 from windowing.record import Window
 
@@ -22,6 +23,27 @@ class Backend(Protocol):
             TransientError: worth another try.
         """
         ...
+
+
+def judged(backend: Backend, windows: Sequence[Window]) -> list[Verdict | PoisonError]:
+    """A verdict for each window, in order; a window that cannot be judged does not take the others down.
+
+    Raises:
+        PipelineError: the backend did not answer window by window.
+        TransientError: worth another try.
+    """
+    if not windows:
+        return []
+    try:
+        verdicts = backend.judge(windows)
+        if [verdict.window_id for verdict in verdicts] != [window.id for window in windows]:
+            raise PipelineError(f"backend {backend.name} did not answer window by window")
+        return [checked(verdict, window) for verdict, window in zip(verdicts, windows, strict=True)]
+    except PoisonError as error:
+        if len(windows) == 1:
+            return [error]
+        half = len(windows) // 2
+        return judged(backend, windows[:half]) + judged(backend, windows[half:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,10 @@ class Baseline:
         model, sha256 = read_model(path) if path is not None else shipped_model()
         return cls(model, sha256, track, budget)
 
+    def threshold_at(self, budget: float) -> float:
+        """The score above which so many windows a day per 1,000 users lay among the training users, whatever their label."""
+        return self._fitted.thresholds.at(budget)
+
     def judge(self, windows: Sequence[Window]) -> list[Verdict]:
         """One verdict for each window, in order.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from stream.errors import PoisonError
 from stream.kinds import Kind
@@ -39,6 +39,9 @@ class Verdict:
     track: str
     by: str
     provenance: Mapping[str, str] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    """What else is to be said of it, by name, as JSON values that are the same in every run: what it cost, what it resembles. Records
+    and alerts carry it as it is."""
 
 
 class UnknownEvidence(PoisonError):

@@ -7,11 +7,12 @@ and what the alert memory's log says. Talks to the devices through the seams `So
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from detector.backend import Backend
-from detector.verdict import Verdict, checked
+from detector.backend import Backend, judged
+from detector.verdict import Verdict
 from sinks.alert_memory import Activity, Finding, decide, decode_findings, encode_findings
 from sinks.ocsf import Origin, alerting, detection_finding, encode
 from sinks.records import cloud_headers, partition_lists, verdict_record
@@ -50,6 +51,8 @@ class DetectSettings:
     trust_bounds: bool = True
     """False for the embedded broker: a log's end is what its polls say for `end_stands_ms`, and nothing uncertain can be mended."""
     end_stands_ms: Millis = 2_000
+    prefetch: bool = False
+    """Judge a batch while the one before it is committed and the next is polled: for backends that take their time."""
 
 
 class PastRecords(Protocol):
@@ -148,6 +151,16 @@ class _Read(NamedTuple):
     row: int
 
 
+class _Batch(NamedTuple):
+    """What one poll brought, read and being judged; `verdicts` waits for that."""
+
+    polled: Polled
+    records: Sequence[Records]
+    reads: Sequence[tuple[list[_Read], list[int]]]
+    work: _Work
+    verdicts: Callable[[], list[Verdict | PoisonError]]
+
+
 class DetectWorker:
     """Judges every window once and raises every alert once, whatever dies."""
 
@@ -167,6 +180,9 @@ class DetectWorker:
         self._polled_ms: Millis = clock.now_ms()
         self._owned: dict[int, _Owned] = {}
         self._assignment = 0
+        self._judging = ThreadPoolExecutor(1, "judge") if settings.prefetch else None
+        self._in_hand: _Batch | None = None
+        """With `prefetch`: the batch that is being judged. Of the same assignment as `_owned`; nothing of it is committed."""
         self._bounds: dict[int, tuple[int, int]] = {}
         """Per partition of the topic: where it began and ended when this worker started."""
         self._marked: set[int] = set()
@@ -195,7 +211,16 @@ class DetectWorker:
                 continue
             after_step(self)
             if finished:
-                return
+                break
+        self._finish_in_hand()
+
+    def _finish_in_hand(self) -> None:
+        try:
+            before, self._in_hand = self._in_hand, None
+            self._finish(before)
+        except TransientError:
+            # whatever of it took effect, the next start finds out
+            self._forget()
 
     def _after_failure(self, error: TransientError, failures: int) -> None:
         if not self._settings.trust_bounds:
@@ -218,9 +243,16 @@ class DetectWorker:
             self._claim(generation, held)
         polled = self._source.poll(self._settings.batch_windows, self._settings.poll_ms)
         if self._source.assignment()[0] != self._assignment:
+            self._in_hand = None
             return  # what came belongs to an assignment that is gone; whoever owns it now reads it again
-        self._take([found for found in polled.records if found.at.partition in self._owned])
-        self._note_ends(polled)
+        batch = self._begin(polled)
+        if self._judging is not None:
+            # batches are finished in the order of their polls: an end that a poll found lies behind what it and those before it brought
+            batch, self._in_hand = self._in_hand, batch
+            if self._in_hand is not None and not self._in_hand.records:
+                self._finish(batch)
+                batch, self._in_hand = self._in_hand, None
+        self._finish(batch)
 
     @property
     def done(self) -> bool:
@@ -280,6 +312,7 @@ class DetectWorker:
     def _forget(self) -> None:
         self._owned.clear()
         self._assignment = 0
+        self._in_hand = None
 
     def _claim(self, generation: int, held: Iterable[int]) -> None:
         """Find out where the partitions stand, and what was alerted before.
@@ -336,17 +369,28 @@ class DetectWorker:
 
     # a batch ---------------------------------------------------------------------------------------------------------
 
-    def _take(self, batch: Sequence[Records]) -> None:
-        if not batch:
+    def _begin(self, polled: Polled) -> _Batch:
+        """Read what came, and have it judged: before the transaction opens, which must stay short."""
+        work, records = _Work(), [found for found in polled.records if found.at.partition in self._owned]
+        reads = [self._read(found, work) for found in records]
+        # all partitions together, which is cheaper
+        windows = [read.window for readable, _ in reads for read in readable]
+        if self._judging is None:
+            verdicts = judged(self._backend, windows)
+            return _Batch(polled, records, reads, work, lambda: verdicts)
+        return _Batch(polled, records, reads, work, self._judging.submit(judged, self._backend, windows).result)
+
+    def _finish(self, batch: _Batch | None) -> None:
+        """Send what a batch comes to, and remember it."""
+        if batch is None:
             return
-        work = _Work()
-        reads = [self._read(found, work) for found in batch]
-        # judged before the transaction opens, which must stay short; all partitions together, which is cheaper
-        verdicts = iter(self._judge([read.window for windows, _ in reads for read in windows]))
-        for found, (windows, marks) in zip(batch, reads, strict=True):
-            self._answer(found, [(read, next(verdicts)) for read in windows], marks, work)
-        self._outlet.transact(work.out, work.commits, self._source.group())
-        self._keep(work)
+        if batch.records:
+            verdicts = iter(batch.verdicts())
+            for found, (windows, marks) in zip(batch.records, batch.reads, strict=True):
+                self._answer(found, [(read, next(verdicts)) for read in windows], marks, batch.work)
+            self._outlet.transact(batch.work.out, batch.work.commits, self._source.group())
+            self._keep(batch.work)
+        self._note_ends(batch.polled)
 
     def _read(self, found: Records, work: _Work) -> tuple[list[_Read], list[int]]:
         """Part a partition's records into windows and clock marks (rows); what is neither becomes a dead letter."""
@@ -369,26 +413,11 @@ class DetectWorker:
             raise MisroutedError("key, user and partition of a window do not belong together")
         return window
 
-    def _judge(self, windows: Sequence[Window]) -> list[Verdict | PoisonError]:
-        """A verdict for each window; a window that cannot be judged does not take the others down."""
-        if not windows:
-            return []
-        try:
-            verdicts = self._backend.judge(windows)
-            if [verdict.window_id for verdict in verdicts] != [window.id for window in windows]:
-                raise PipelineError(f"backend {self._backend.name} did not answer window by window")
-            return [checked(verdict, window) for verdict, window in zip(verdicts, windows, strict=True)]
-        except PoisonError as error:
-            if len(windows) == 1:
-                return [error]
-            half = len(windows) // 2
-            return self._judge(windows[:half]) + self._judge(windows[half:])
-
-    def _answer(self, found: Records, judged: Sequence[tuple[_Read, Verdict | PoisonError]], marks: Sequence[int], work: _Work) -> None:
+    def _answer(self, found: Records, answered: Sequence[tuple[_Read, Verdict | PoisonError]], marks: Sequence[int], work: _Work) -> None:
         """Verdicts, alerts and marks of one partition in the order of what they answer, and the memory that they leave."""
         owned = self._owned[found.at.partition]
         note = owned.note
-        answers = [(read.row, read, verdict) for read, verdict in judged] + [(row, None, None) for row in marks]
+        answers = [(read.row, read, verdict) for read, verdict in answered] + [(row, None, None) for row in marks]
         for row, read, verdict in sorted(answers, key=lambda answer: answer[0]):
             raw = found.raw[row]
             if read is None:

@@ -124,6 +124,7 @@ def detection_finding(verdict: Verdict, window: Window, finding: Finding, activi
             "by": verdict.by,
             "learning": verdict.learning,
             "provenance": dict(sorted(verdict.provenance.items())),
+            **dict(sorted(verdict.extras.items())),
             "window": {
                 "id": window.id,
                 "digest": window.digest,

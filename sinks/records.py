@@ -31,6 +31,7 @@ def verdict_record(verdict: Verdict, alert_uid: str | None) -> bytes:
             "cited": [{"kind": ref.kind.value, "id": ref.id} for ref in verdict.cited],
             "reason": verdict.reason,
             "provenance": dict(sorted(verdict.provenance.items())),
+            **({"extras": dict(sorted(verdict.extras.items()))} if verdict.extras else {}),
         }
     )
 
@@ -78,13 +79,14 @@ def verdict_json_schema() -> Mapping[str, Any]:
         },
         "reason": text | {"description": "In plain words: what is unusual, and against what."},
         "provenance": {"type": "object", "additionalProperties": text, "description": "Model, its digest, feature version, window digest."},
+        "extras": {"type": "object", "description": "What else there is to say, by name, such as what it cost; may be absent."},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Verdict",
         "type": "object",
         "properties": properties,
-        "required": list(properties),
+        "required": [name for name in properties if name != "extras"],
     }
 
 

@@ -1,5 +1,6 @@
 import json
 import random
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -215,20 +216,22 @@ class Flaky:
     def close(self) -> None: ...
 
 
+@pytest.mark.parametrize("prefetch", [False, True])
 @pytest.mark.parametrize("seed", range(20))
-def test_after_any_failed_or_uncertain_transaction_the_results_are_those_of_an_undisturbed_run(seed: int) -> None:
+def test_after_any_failed_or_uncertain_transaction_the_results_are_those_of_an_undisturbed_run(seed: int, prefetch: bool) -> None:
     calm, rough = filled(seed=seed), filled(seed=seed)
     run(calm)
-    run(rough, outlet=Flaky(rough, random.Random(seed)), batch_windows=3)
+    run(rough, outlet=Flaky(rough, random.Random(seed)), batch_windows=3, prefetch=prefetch)
     assert results(rough) == results(calm)
 
 
+@pytest.mark.parametrize("prefetch", [False, True])
 @pytest.mark.parametrize("seed", range(10))
-def test_a_worker_that_dies_between_batches_is_carried_on_by_the_next(seed: int) -> None:
+def test_a_worker_that_dies_between_batches_is_carried_on_by_the_next(seed: int, prefetch: bool) -> None:
     calm, rough, chance = filled(seed=seed), filled(seed=seed), random.Random(seed)
     run(calm)
     while True:
-        made, steps = worker(rough, batch_windows=3), chance.randint(1, 3)
+        made, steps = worker(rough, batch_windows=3, prefetch=prefetch), chance.randint(1, 4)
         for _ in range(steps):
             made.step()
         if made.done:
@@ -274,11 +277,12 @@ class Changing:
         return getattr(self._inner, name)
 
 
-def test_what_was_polled_for_partitions_that_moved_away_meanwhile_is_left_to_their_new_owner() -> None:
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_what_was_polled_for_partitions_that_moved_away_meanwhile_is_left_to_their_new_owner(prefetch: bool) -> None:
     calm, log = filled(), filled()
     run(calm)
     source = Changing(log)
-    made = worker(log, source=source)
+    made = worker(log, source=source, prefetch=prefetch)
     made.step()
 
     def new_owner() -> None:
@@ -302,13 +306,59 @@ def test_what_was_polled_for_partitions_that_moved_away_meanwhile_is_left_to_the
     assert results(log) == results(calm)
 
 
-def test_it_stops_after_the_batch_in_hand() -> None:
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_it_stops_after_the_batch_in_hand(prefetch: bool) -> None:
     log = filled()
-    made, asked = worker(log), iter([False, False, True])
+    made, asked = worker(log, prefetch=prefetch), iter([False, False, True])
     made.run(lambda: next(asked))
     assert 0 < len(log.values("verdicts")) < 32
+    assert made.totals.windows == len(log.values("verdicts"))
     run(log)
     assert len(log.values("verdicts")) == 32
+
+
+def test_with_prefetch_a_batch_is_judged_while_the_one_before_it_is_committed() -> None:
+    log = filled()
+    judging, committed = threading.Event(), threading.Event()
+    during: list[bool] = []
+
+    class Watched(FixedBackend):
+        def judge(self, windows: Sequence[Window]) -> list[Verdict]:
+            judging.set()
+            if during:  # from the second batch on it is the first one's commit that is waited for
+                assert committed.wait(10)
+            during.append(True)
+            return super().judge(windows)
+
+    class Waiting(MemoryOutlet):
+        """Commits only once the next batch is being judged."""
+
+        def transact(self, records: Iterable[Out], commits: Any, group: object) -> None:
+            assert judging.wait(10)
+            super().transact(list(records), commits, group)
+            committed.set()
+
+    made = worker(log, backend=Watched(), outlet=Waiting(log), prefetch=True)
+    made.step()
+    judging.clear()
+    made.step()
+    assert 0 < made.totals.windows <= 7
+    committed.set()
+    made.run(never)
+    calm = filled()
+    run(calm)
+    assert results(log) == results(calm)
+
+
+def test_with_prefetch_nothing_is_committed_beyond_what_has_been_judged() -> None:
+    """A poll may find the log's end while the batch before it is still being judged."""
+    log = filled(["ana"], windows=2)
+    made = worker(log, prefetch=True, batch_windows=100)
+    made.step()
+    made._commit_ends()
+    assert log.committed == {}
+    made.run(never)
+    assert len(log.values("verdicts")) == 2
 
 
 # beginnings and ends --------------------------------------------------------------------------------------------------
