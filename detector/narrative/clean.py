@@ -15,6 +15,7 @@ from typing import Final
 CUT: Final = "..."
 """Stands where something was left out."""
 _PLACE: Final = "_"
+_UNREADABLE: Final = "unreadable"
 _MOST_RAW: Final = 64 * 1024
 _PASSES: Final = 8
 _MOST_MARKS: Final = 2
@@ -38,7 +39,7 @@ _FIELD: Final = re.compile(
     r"reason(?:ing)?|facts?|events?) ?(?P<at>[:=])",
     re.IGNORECASE,
 )
-_PERCENT: Final = re.compile(r"(?:%[0-9A-Fa-f]{2}){3,}")
+_PERCENT: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _RUN: Final = re.compile(r"(?<![A-Za-z0-9])([A-Za-z0-9]{8})[A-Za-z0-9]{9,}([A-Za-z0-9]{8})(?![A-Za-z0-9])")
 _PLACES: Final = re.compile(f"{_PLACE}{{2,}}")
 _SPACES: Final = re.compile(" {2,}")
@@ -71,8 +72,7 @@ def cleaned(text: str, most: int) -> str:
         before, text = text, _pass(text, most)
         if text == before:
             return text
-    # nobody writes such a name: a few plain letters of it have to do
-    return re.sub("[^A-Za-z]", "", text)[: max(min(most, 8), 0)]
+    return _UNREADABLE[: max(most, 0)]
 
 
 def _pass(text: str, most: int) -> str:
