@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from stream.errors import ConfigurationError, UsageError
@@ -154,6 +154,38 @@ class DetectSettings(_Group):
     model: Path | None = None
     track: Literal["all", "shortcut-free"] = "all"
     budget: float = Field(default=5.0, gt=0, description="Alerts a day per 1,000 users.")
+    base: str | None = None
+    adapter: str | None = None
+    revision: str | None = None
+    precision: Literal["auto", "fp32", "bf16", "int8", "nf4"] = "auto"
+    device: str = "auto"
+    shots: int = Field(default=0, ge=0, le=8)
+    prompt_tokens: int | None = Field(default=None, ge=200, le=100_000)
+    share: float | None = Field(default=None, gt=0, le=1)
+    seconds_a_day: float | None = Field(default=None, gt=0)
+    windows_a_day: float | None = Field(default=None, gt=0)
+    seconds_per_window: float | None = Field(default=None, gt=0)
+    batch: int | None = Field(default=None, ge=1, le=100_000)
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "DetectSettings":
+        seconds = (self.seconds_a_day, self.windows_a_day, self.seconds_per_window)
+        if any(seconds) and not all(seconds):
+            raise ValueError("seconds_a_day, windows_a_day and seconds_per_window belong together")
+        if self.share is not None and self.seconds_a_day is not None:
+            raise ValueError("give share or seconds_a_day, not both")
+        return self
+
+
+class RemoteSettings(_Group):
+    """The OpenAI-compatible server that the backend `remote` asks."""
+
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    model: str | None = None
+    api_key: SecretStr | None = None
+    timeout: Duration = Field(default="60s", ge=100)  # type: ignore[assignment]
+    attempts: int = Field(default=5, ge=1, le=100)
+    concurrency: int = Field(default=8, ge=1, le=1024)
 
 
 class Settings(BaseSettings):
@@ -171,6 +203,7 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     window: WindowSettings = WindowSettings()
     detect: DetectSettings = DetectSettings()
+    remote: RemoteSettings = RemoteSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -246,13 +246,14 @@ class DetectWorker:
             self._in_hand = None
             return  # what came belongs to an assignment that is gone; whoever owns it now reads it again
         batch = self._begin(polled)
-        if self._judging is not None:
-            # batches are finished in the order of their polls: an end that a poll found lies behind what it and those before it brought
-            batch, self._in_hand = self._in_hand, batch
-            if self._in_hand is not None and not self._in_hand.records:
-                self._finish(batch)
-                batch, self._in_hand = self._in_hand, None
-        self._finish(batch)
+        # batches are finished in the order of their polls: an end that a poll found lies behind what it and those before it brought
+        before, self._in_hand = self._in_hand, None
+        if self._judging is not None and batch.records:
+            self._in_hand = batch
+            self._finish(before)
+        else:
+            self._finish(before)
+            self._finish(batch)
 
     @property
     def done(self) -> bool:
