@@ -1,5 +1,6 @@
-"""Fixtures that every test may ask for: real servers, started once per test process and only when asked for."""
+"""Fixtures that every test may ask for: real servers and small models, made once per test process, only when asked for."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,11 +8,30 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.detector.model_fixtures import (  # noqa: F401 - fixtures, for every test to ask for
+    minilm,
+    mpnet,
+    smollm2,
+    tiny_adapter,
+    tiny_classifier,
+    tiny_models,
+    tiny_mpnet,
+    tiny_qwen2,
+    tiny_qwen3_5,
+    tiny_qwen3_5_composite,
+)
 from tests.servers import ApacheKafka, EmbeddedBroker, EmbeddedStore, kafka_launcher, redis_program
 
 # on a busy machine a single example may take long; a slow test is no wrong one
 hypothesis.settings.register_profile("daywatch", deadline=None)
 hypothesis.settings.load_profile("daywatch")
+
+
+def pytest_configure() -> None:
+    """Before anything is collected: test processes run side by side, so each does its sums on one thread; nobody asks a hub."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @pytest.fixture(scope="session")
