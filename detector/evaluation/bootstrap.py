@@ -48,7 +48,9 @@ class RankingReplicates:
     recall: Floats
 
 
-def ranking_replicates(truth: Bools, score: Floats, user: Ints, drawn: Ints, rates: Sequence[float] = ()) -> RankingReplicates:
+def ranking_replicates(
+    truth: Bools, score: Floats, user: Ints, drawn: Ints, rates: Sequence[float] = (), weight: Floats | None = None
+) -> RankingReplicates:
     """Average precision, and recall at false-positive rates, in each replicate.
 
     Args:
@@ -57,16 +59,18 @@ def ranking_replicates(truth: Bools, score: Floats, user: Ints, drawn: Ints, rat
         user: the number of the row's user, 0 .. users - 1.
         drawn: how often each user is drawn, shape (replicates, users), from `draw_users`.
         rates: false-positive rates, 0..1.
+        weight: for how many rows each stands, where they are a sample; 1 by default.
     """
     if not len(score):
         return RankingReplicates(np.full(len(drawn), np.nan), np.full((len(drawn), len(rates)), np.nan))
     order = np.argsort(-score, kind="stable")
     truth, score, user = truth[order], score[order], user[order]
+    stands_for = weight[order] if weight is not None else np.ones(len(order), np.int64)
     ends = np.flatnonzero(np.append(np.diff(score) != 0, True))
     precision_sums, recalls = [], []
     step = max(1, _CELLS // max(1, len(score)))
     for first in range(0, len(drawn), step):
-        weights = drawn[first : first + step][:, user]
+        weights = drawn[first : first + step][:, user] * stands_for
         hits = np.cumsum(weights * truth, axis=1)[:, ends].astype(np.float64)
         alerts = np.cumsum(weights, axis=1)[:, ends].astype(np.float64)
         positives, negatives = hits[:, -1], alerts[:, -1] - hits[:, -1]
