@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -24,8 +26,19 @@ if TYPE_CHECKING:
 
 KEPT = ("organisation", "windows.jsonl", "verdicts.jsonl", "alerts.jsonl", "scorecard.json", "report.html")
 _SILENT_FOR_S = 90.0
+_MODEL_SILENT_FOR_S = 600.0  # loading a model, and a batch on a slow machine
+# what suits a language model on a CPU: plain user/days, and of them those that triage finds most telling; anybody's own word goes first
+_WITH_A_MODEL = {"window.hop": "24h", "detect.share": "0.02"}
 _MOST_EVENTS = 12
 _WIDTH = 132  # of what is written where no terminal says how wide it is
+
+
+class Judge(StrEnum):
+    """Who judges the windows."""
+
+    BASELINE = "baseline"
+    NARRATIVE = "narrative"
+    REMOTE = "remote"
 
 
 def demo(
@@ -39,18 +52,46 @@ def demo(
     insiders: Annotated[
         int | None, typer.Option(min=0, help="How many of them are insiders (default: one in twenty).", show_default=False)
     ] = None,
+    backend: Annotated[
+        Judge | None,
+        typer.Option(
+            help="Who judges: boosted trees (baseline, the default), a language model behind them (narrative: needs the extra llm, and "
+            "a few minutes on a CPU), or one on a server (remote: with --set remote.url=…).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Watch a synthetic organisation's insiders being caught, on a real broker and a real store that this command starts and stops.
 
     Keeps organisation/, windows.jsonl, verdicts.jsonl, alerts.jsonl, scorecard.json and report.html.
     """
+    flags = _flags_with(flags_of(ctx), backend)
     kept = _ready(out)
     # asked to end, the demonstration cleans up after itself as it does on Ctrl-C
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="daywatch-demo-") as scratch:
-        _Demo(flags_of(ctx), kept, Path(scratch)).run(
+        _Demo(flags, kept, Path(scratch)).run(
             users=users, days=days, seed=seed, insiders=max(1, users // 20) if insiders is None else insiders
         )
+
+
+def _flags_with(flags: dict[str, str], backend: Judge | None) -> dict[str, str]:
+    """The flags for everything that runs here.
+
+    Raises:
+        ConfigurationError: nothing here can run a language model; said now, and not when broker, store and organisation are there.
+    """
+    chosen = flags.get("detect.backend", Judge.BASELINE.value) if backend is None else backend.value
+    if chosen == Judge.BASELINE:
+        return {**flags, "detect.backend": chosen}
+    missing = [name for name in ("torch", "transformers", "peft", "llguidance") if find_spec(name) is None]
+    if chosen == Judge.NARRATIVE and missing:
+        cure = "pip install 'daywatch[llm]', or `make models` in a clone"
+        raise ConfigurationError(f"--backend narrative needs the extra llm, but {missing[0]} is not installed: {cure}")
+    # workers run elsewhere: what is named from here must be found from there
+    places = {name: flags[name] for name in ("detect.model", "detect.base", "detect.adapter") if flags.get(name)}
+    resolved = {name: str(Path(place).resolve()) for name, place in places.items() if Path(place).exists()}
+    return {**_WITH_A_MODEL, **flags, **resolved, "detect.backend": chosen}
 
 
 def _ready(out: Path | None) -> Path:
@@ -92,8 +133,10 @@ class _Demo:
         if not self._console.is_terminal:
             self._console.width = _WIDTH
         self._view: View = View(self._console, "daywatch demo", self._settings.zone)
-        self._seen: Seen = Seen()
+        self._seen = Seen()
         self._findings = Findings()
+        self._with_a_model = self._settings.detect.backend != Judge.BASELINE
+        self._seen.read = 0 if self._with_a_model else None
         self._began = time.monotonic()
 
     def run(self, users: int, days: int, seed: int, insiders: int) -> None:
@@ -143,6 +186,8 @@ class _Demo:
         from daywatch.demo.chain import Streaming
         from daywatch.demo.results import Results, by_finding, by_window
 
+        if self._with_a_model:
+            self._say("A language model reads those windows that triage finds most telling; what it says stands in the alerts.")
         organisation = self._out / "organisation"
         topics = {role: self._settings.topic(role) for role in ("windows", "verdicts", "alerts")}
         with ExitStack() as stack:
@@ -156,14 +201,23 @@ class _Demo:
             stack.callback(streaming.stop)
             stack.enter_context(self._view)
             self._watch(results, workers, streaming)
+        if self._with_a_model:
+            self._say(self._model_cost(workers[1]))
         self._say(f"All judged after {time.monotonic() - self._began:.0f} s. Putting the records in order.")
         results.merge("windows", by_window, self._out / "windows.jsonl")
         results.merge("verdicts", by_window, self._out / "verdicts.jsonl")
         results.merge("alerts", by_finding, self._out / "alerts.jsonl")
 
+    def _model_cost(self, detect: "Worker") -> str:
+        """How many windows reached the model and how long it took over them, in the words of the worker that has just ended."""
+        said = detect.said_of("the model has read")
+        read = self._seen.read or 0
+        return said[:1].upper() + said[1:] + "." if said else f"The model has read {read:,} of {self._seen.verdicts:,} windows."
+
     def _watch(self, results: "Results", workers: "list[Worker]", streaming: "Streaming") -> None:
         """Take in results and show them until the last mark has come through, and every alert with it."""
         heard = time.monotonic()
+        patience_s = _MODEL_SILENT_FOR_S if self._with_a_model else _SILENT_FOR_S
         while True:
             if results.poll(0.1, self._record):
                 heard = time.monotonic()
@@ -173,8 +227,8 @@ class _Demo:
             self._show(results, streaming)
             if results.done("verdicts") and results.done("windows"):
                 break
-            if time.monotonic() - heard > _SILENT_FOR_S:
-                raise PipelineError(f"nothing has come for {_SILENT_FOR_S:.0f} s; last heard: {'; '.join(w.said() for w in workers)}")
+            if time.monotonic() - heard > patience_s:
+                raise PipelineError(f"nothing has come for {patience_s:.0f} s; last heard: {'; '.join(w.said() for w in workers)}")
         # an alert leaves in one transaction with its verdict, so it is there by now, but perhaps not read
         results.expect_end("alerts")
         while not results.at_end("alerts"):
@@ -185,8 +239,10 @@ class _Demo:
         import orjson
 
         if name == "verdicts":
-            label = orjson.loads(value)["label"]
-            self._seen.labels[label] = self._seen.labels.get(label, 0) + 1
+            verdict = orjson.loads(value)
+            self._seen.labels[verdict["label"]] = self._seen.labels.get(verdict["label"], 0) + 1
+            if self._seen.read is not None:
+                self._seen.read += verdict["provenance"].get("judged_by") == "model"
         elif name == "alerts":
             change = self._findings.take(value)
             if change.risk_before is None:

@@ -57,8 +57,12 @@ class Worker:
 
     def said(self) -> str:
         """The last line of its log."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").strip().splitlines()
+        lines = self._lines()
         return lines[-1] if lines else ""
+
+    def said_of(self, words: str) -> str:
+        """From these words on, the last line of its log that has them; empty when none has."""
+        return next((line[line.index(words) :] for line in reversed(self._lines()) if words in line), "")
 
     def stop(self) -> None:
         """Ask it to end and wait until it has; kill it when that takes too long."""
@@ -73,6 +77,9 @@ class Worker:
         """End it at once."""
         self._process.kill()
         self._process.wait()
+
+    def _lines(self) -> list[str]:
+        return self._log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").strip().splitlines()
 
     def _last_words(self) -> str:
         return self.said().removeprefix("daywatch: error: ") or f"its log {self._log} is empty"

@@ -25,7 +25,10 @@ _DAY_MS: Millis = 86_400_000
 
 @dataclass(slots=True)
 class Seen:
-    """Everything the panel shows. Event time in UTC ms; `elapsed_ms` and `streaming_ms`: how long all, and the streaming, took so far."""
+    """Everything the panel shows. Event time in UTC ms; `elapsed_ms` and `streaming_ms`: how long all, and the streaming, took so far.
+
+    `read`: windows that a language model has read; None when there is none.
+    """
 
     phase: str = ""
     elapsed_ms: Millis = 0
@@ -40,6 +43,7 @@ class Seen:
     labels: dict[str, int] = field(default_factory=dict)
     alerts: int = 0
     updates: int = 0
+    read: int | None = None
 
 
 class View:
@@ -73,9 +77,10 @@ class View:
 
     def line(self, seen: Seen) -> str:
         """Where things stand, in one line."""
+        read = "" if seen.read is None else f" ({seen.read:,} by the model)"
         return (
             f"{seen.elapsed_ms / 1000:5.0f} s  {seen.phase}: {sum(seen.events.values()):,} of {seen.events_in_all:,} events, "
-            f"clock {self.instant(seen.clock_ms)}, {seen.windows:,} windows, {seen.verdicts:,} judged, {seen.alerts} alerts"
+            f"clock {self.instant(seen.clock_ms)}, {seen.windows:,} windows, {seen.verdicts:,} judged{read}, {seen.alerts} alerts"
         )
 
     def panel(self, seen: Seen) -> Panel:
@@ -93,6 +98,8 @@ class View:
         table.add_row("clock", ProgressBar(total=max(seen.days, 1), completed=min(passed, seen.days), width=48))
         table.add_row("", f"{self.instant(seen.clock_ms)}, day {passed:.0f} of {seen.days}")
         table.add_row("windows", f"{seen.windows:,} closed, {seen.verdicts:,} judged")
+        if seen.read is not None:
+            table.add_row("model", f"{seen.read:,} windows read" + (f", {100 * seen.read / seen.verdicts:.1f} %" if seen.verdicts else ""))
         table.add_row("labels", "   ".join(f"{label} {n:,}" for label, n in sorted(seen.labels.items())) or "–")
         table.add_row("alerts", Text(f"{seen.alerts}" + (f", {seen.updates} updates" if seen.updates else ""), style="bold red"))
         return Panel(table, title=self._title, subtitle=f"{seen.phase} · {seen.elapsed_ms / 1000:.0f} s", border_style="blue")

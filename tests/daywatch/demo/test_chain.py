@@ -29,3 +29,10 @@ def test_a_command_that_is_stopped_is_gone(tmp_path: Path) -> None:
     worker = Worker("window", ["window"], {"kafka.bootstrap_servers": "127.0.0.1:1"}, tmp_path)
     worker.stop()
     worker.stop()
+
+
+def test_what_a_command_said_in_passing_can_be_asked_for(tmp_path: Path) -> None:
+    worker = Worker("help", ["--help"], {}, tmp_path)
+    finish(worker)
+    assert worker.said_of("synth").startswith("synth")
+    assert worker.said_of("no such words") == ""

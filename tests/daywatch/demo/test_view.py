@@ -63,3 +63,14 @@ def test_what_is_said_stays_on_the_terminal_when_the_panel_has_gone() -> None:
 def test_before_anything_has_come_there_is_nothing_to_divide_by() -> None:
     assert "clock –" in shown(Seen())
     assert "–" in shown(Seen(), terminal=True)
+
+
+def test_how_much_a_language_model_has_read_is_shown_when_there_is_one() -> None:
+    with_a_model = state(0)
+    with_a_model.read = 3
+    assert "30 judged (3 by the model), 2 alerts" in shown(with_a_model)
+    assert "by the model" not in shown(state(0))
+    console = Console(file=io.StringIO(), width=120, record=True)
+    view = View(console, "daywatch demo", "UTC")
+    view.say(view.panel(with_a_model))
+    assert "3 windows read, 10.0 %" in console.export_text()
