@@ -16,10 +16,10 @@ CHATML = (
 )
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 LOG_LABELS = ("Normal", "Suspicious", "Malicious", "Informational", "Error")
-# small enough that a forward pass takes a millisecond, whole enough that every kind of layer occurs
+# small enough that a forward pass takes a millisecond, whole enough that every kind of layer occurs; NF4 wants 64 numbers in, 32 out
 _SMALL: dict[str, Any] = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
+    "hidden_size": 64,
+    "intermediate_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
@@ -85,8 +85,11 @@ def write_classifier(directory: Path, labels: Sequence[str] = LOG_LABELS, seed: 
 
 def _qwen3_5_text(vocabulary: int, **shape: Any) -> dict[str, Any]:
     # four layers: three gated delta nets, one full attention, as in the original's interval
-    small = _SMALL | {"vocab_size": vocabulary, "num_hidden_layers": 4, "head_dim": 8}
-    linear = {f"linear_{name}": 8 for name in ("key_head_dim", "value_head_dim")} | {"linear_num_key_heads": 2, "linear_num_value_heads": 4}
+    small = _SMALL | {"vocab_size": vocabulary, "num_hidden_layers": 4, "head_dim": 16}
+    linear = {"linear_key_head_dim": 16, "linear_num_key_heads": 4, "linear_value_head_dim": 2, "linear_num_value_heads": 32}
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+    }
     return small | linear | shape
 
 
@@ -107,7 +110,7 @@ def write_qwen3_5_composite(directory: Path, seed: int = 0, **shape: Any) -> Pat
 
     directory.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32, "num_position_embeddings": 16}
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 64, "num_position_embeddings": 16}
     config = Qwen3_5Config(text_config=_qwen3_5_text(write_tokenizer(directory), **shape), vision_config=vision)
     return _written(directory, Qwen3_5ForConditionalGeneration(config))
 
@@ -119,7 +122,7 @@ def write_mpnet(directory: Path, seed: int = 0, **shape: Any) -> Path:
 
     directory.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 514}
+    small = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 514}
     return _written(directory, MPNetModel(MPNetConfig(vocab_size=write_tokenizer(directory), **(small | shape))))
 
 
