@@ -114,7 +114,7 @@ def detection_finding(verdict: Verdict, window: Window, finding: Finding, activi
         **_device(event for _, event in shown),
         "finding_info": _finding_info(verdict, finding, end_ms, created),
         "attacks": [_attack(technique) for technique in verdict.techniques],
-        "evidences": [_evidence(verdict.user, event) for _, event in shown],
+        "evidences": [_evidence(verdict, event) for _, event in shown],
         "observables": _observables(verdict.user, shown),
         "unmapped": {
             "label": verdict.label,
@@ -123,6 +123,7 @@ def detection_finding(verdict: Verdict, window: Window, finding: Finding, activi
             "track": verdict.track,
             "by": verdict.by,
             "learning": verdict.learning,
+            "cited": [{"kind": ref.kind.value, "id": ref.id} for ref in verdict.cited],
             "provenance": dict(sorted(verdict.provenance.items())),
             **dict(sorted(verdict.extras.items())),
             "window": {
@@ -279,9 +280,12 @@ def _machine(pc: str) -> dict[str, Any]:
     return {"name": pc, "hostname": pc, "type_id": 0}
 
 
-def _evidence(user: str, event: Event) -> dict[str, Any]:
-    """The event itself: as OCSF objects where there are some, and under `data` as its log has it, long texts cut short."""
-    found: dict[str, Any] = {"name": str(event["kind"]), "uid": str(event["id"]), "actor": {"user": {"name": user}}}
+def _evidence(verdict: Verdict, event: Event) -> dict[str, Any]:
+    """The event itself: as OCSF objects where there are some, and under `data` as its log has it, long texts cut short.
+
+    Also under `data`, if a log-line classifier was asked about the event: its label and the label's score.
+    """
+    found: dict[str, Any] = {"name": str(event["kind"]), "uid": str(event["id"]), "actor": {"user": {"name": verdict.user}}}
     if event.get("pc"):
         found["device"] = _machine(str(event["pc"]))
     match Kind(event["kind"]):
@@ -294,6 +298,8 @@ def _evidence(user: str, event: Event) -> dict[str, Any]:
         case _:
             pass
     found["data"] = {name: _short(value) for name, value in event.items()}
+    if said := verdict.line_labels.get(EventRef(Kind(event["kind"]), str(event["id"]))):
+        found["data"] |= {"line_label": said[0], "line_score": said[1]}
     return found
 
 

@@ -18,6 +18,7 @@ _POLL_S = 0.2
 # a transaction whose writer died ends by its time-out (10 s), which the broker looks for every 10 s
 _PENDING_S = 40.0
 _STANDS_S = 2.0
+_ANSWER_S = 30.0
 
 
 def read_all(
@@ -53,6 +54,33 @@ def read_places(
         yield from _to_the_end(consumer, waiting, stands_s, embedded, stop)
     finally:
         consumer.close()
+
+
+def read_one(client: Mapping[str, Any], topic: str, partition: int, offset: int) -> bytes | None:
+    """The value of one committed record; None where none lies at that offset, or any more.
+
+    Raises:
+        RefusedError: there is no such topic.
+        TransientError: the broker cannot be reached, or has not answered for 30 s.
+    """
+    place = Place(topic, partition)
+    found = bounds(client, [place]) if 0 <= partition < partitions_of(client, topic) else {}
+    if place not in found or not found[place].start <= offset < found[place].end:
+        return None
+    consumer = Consumer(group_config(client, "daywatch-reader"))
+    try:
+        assign_at(consumer, {place: offset})
+        deadline = time.monotonic() + _ANSWER_S
+        while time.monotonic() < deadline:
+            for message in _consume(consumer, 1):
+                error = message.error()
+                if error is not None and not is_end(error):
+                    check_polled(error)
+                # beyond an offset that holds no record of ours, a marker say, comes the next one
+                return message.value() if error is None and message.offset() == offset else None
+    finally:
+        consumer.close()
+    raise TransientError(f"{topic}: nothing came within {_ANSWER_S:.0f} s; is the broker well?")
 
 
 def _to_the_end(
@@ -125,9 +153,9 @@ def follow(client: Mapping[str, Any], topics: Sequence[str], *, stop: Callable[[
         consumer.close()
 
 
-def _consume(consumer: Consumer) -> list[Message]:
+def _consume(consumer: Consumer, most: int = _BATCH) -> list[Message]:
     try:
-        return consumer.consume(_BATCH, _POLL_S)
+        return consumer.consume(most, _POLL_S)
     except KafkaException as error:
         raise TransientError(f"Kafka: {error.args[0].name()}") from error
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daywatch.backends import backend_of, spent_by
 from daywatch.cli import settings_of
 from daywatch.stopping import StopRequest
 
@@ -26,9 +27,21 @@ class Track(StrEnum):
 
 def detect(
     ctx: typer.Context,
-    backend: Annotated[str | None, typer.Option(help="Who judges: baseline (default).", show_default=False)] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Who judges: baseline (default), narrative (a language model here) or remote.", show_default=False)
+    ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="The fitted model (default: the one that comes with Daywatch).", show_default=False)
+        Path | None, typer.Option(help="The baseline's fitted model (default: the one that comes with Daywatch).", show_default=False)
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Language model: hub id, directory or package:NAME.", show_default=False)] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(help="Its adapter: hub id, directory, or none (default: the one that comes with Daywatch).", show_default=False),
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="auto (default), fp32, bf16, int8 or nf4.", show_default=False)] = None,
+    shots: Annotated[int | None, typer.Option(help="Examples in the prompt (default: 0).", show_default=False)] = None,
+    share: Annotated[
+        float | None, typer.Option(help="Share of windows that the language model may read (default: 0.05).", show_default=False)
     ] = None,
     track: Annotated[
         Track | None,
@@ -43,16 +56,28 @@ def detect(
     transaction with its position. Several may run side by side; each takes its share of the partitions. Stop it with Ctrl-C or
     SIGTERM: the batch in hand is finished, and it goes on where it was.
     """
-    chosen = {"detect.backend": backend, "detect.model": model, "detect.track": track.value if track else None}
-    settings = settings_of(ctx, chosen)
+    settings = settings_of(
+        ctx,
+        {
+            "detect.backend": backend,
+            "detect.model": model,
+            "detect.base": base,
+            "detect.adapter": adapter,
+            "detect.precision": precision,
+            "detect.shots": shots,
+            "detect.share": share,
+            "detect.track": track.value if track else None,
+        },
+    )
     stop = StopRequest()
     view = _View(stop)
-    worker, close = _worker(settings, until_done)
+    judge = backend_of(settings)
+    worker, close = _worker(settings, judge, until_done)
     try:
         worker.run(stop.asked, lambda _: None if quiet else view.show(worker))
     finally:
         close()
-    _summary(worker, until_done)
+    _summary(worker, judge, until_done)
 
 
 class _View:
@@ -71,7 +96,11 @@ class _View:
         sys.stderr.write(f"daywatch detect: partitions {partition_lists(worker.partitions)}; {_counts(worker)}\n")
 
 
-def _worker(settings: "Settings", until_done: bool) -> "tuple[DetectWorker, Callable[[], None]]":
+MODEL_BATCH = 128
+"""Windows at a time where a language model judges: a member that is silent for five minutes is taken for dead."""
+
+
+def _worker(settings: "Settings", judge: "Backend", until_done: bool) -> "tuple[DetectWorker, Callable[[], None]]":
     """Put a worker together from the settings; also returns what closes it."""
     import secrets
 
@@ -83,7 +112,6 @@ def _worker(settings: "Settings", until_done: bool) -> "tuple[DetectWorker, Call
     from stream.kafka_source import KafkaOutlet, KafkaSource
     from stream.kafka_transactions import TransactionalProducer
 
-    judge = backend_of(settings)
     client = settings.kafka.client()
     roles = ("windows", "verdicts", "alerts", "alert_memory", "dead_letters")
     names = {role: settings.topic(role) for role in roles}
@@ -97,7 +125,9 @@ def _worker(settings: "Settings", until_done: bool) -> "tuple[DetectWorker, Call
     producer.reopen()
     outlet = KafkaOutlet(producer)
     trusted = not settings.kafka.embedded
-    how = DetectSettings(until_done=until_done, trust_bounds=trusted)
+    slow = settings.detect.backend != "baseline"
+    batch = settings.detect.batch or (MODEL_BATCH if slow else DetectSettings().batch_windows)
+    how = DetectSettings(batch_windows=batch, until_done=until_done, trust_bounds=trusted, prefetch=slow)
     topics = Topics(**names, partitions=source.partitions)
 
     def close() -> None:
@@ -105,21 +135,6 @@ def _worker(settings: "Settings", until_done: bool) -> "tuple[DetectWorker, Call
         outlet.close()
 
     return DetectWorker(source, outlet, KafkaPast(client, embedded=not trusted), judge, topics, how, SystemClock()), close
-
-
-def backend_of(settings: "Settings") -> "Backend":
-    """The backend that the settings name.
-
-    Raises:
-        ConfigurationError: there is none of that name, or its model cannot be read.
-    """
-    from stream.errors import ConfigurationError
-
-    if settings.detect.backend != "baseline":
-        raise ConfigurationError(f"detect.backend: there is no backend {settings.detect.backend!r}; use baseline")
-    from detector.baseline import Baseline
-
-    return Baseline.load(settings.detect.model, track=settings.detect.track, budget=settings.detect.budget)
 
 
 def _counts(worker: "DetectWorker") -> str:
@@ -132,9 +147,11 @@ def _counts(worker: "DetectWorker") -> str:
     return text
 
 
-def _summary(worker: "DetectWorker", until_done: bool) -> None:
+def _summary(worker: "DetectWorker", judge: "Backend", until_done: bool) -> None:
     text = f"daywatch detect: {_counts(worker)}"
     if until_done:
         # every window that this worker has read is judged; which users' windows are still open only `window` knows
         text += ", 0 windows stay open here"
     sys.stderr.write(text + "\n")
+    if (spent := spent_by(judge)) is not None:
+        sys.stderr.write(f"daywatch detect: {spent}\n")

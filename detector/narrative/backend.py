@@ -10,7 +10,7 @@ weights and no server: whoever answers prompts stands behind `NarrativeModel`.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -30,7 +30,11 @@ from windowing.record import Window
 Lines: TypeAlias = Callable[[Window], Mapping[EventRef, str]]
 """A label for events of a window by the log-line classifier."""
 Explain: TypeAlias = Literal["alerting", "all"]
-_NO_LINES: Final[Lines] = lambda _window: {}  # noqa: E731 - a default value, with the type said
+
+
+def no_lines(_window: Window) -> Mapping[EventRef, str]:
+    """Without a log-line classifier no event has a label."""
+    return {}
 
 
 @dataclass(slots=True)
@@ -94,7 +98,7 @@ class NarrativeBackend:
         triage: Backend | None = None,
         *,
         name: str = "narrative",
-        lines: Lines = _NO_LINES,
+        lines: Lines = no_lines,
         provenance: Mapping[str, str] | None = None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
