@@ -87,9 +87,6 @@ def _qwen3_5_text(vocabulary: int, **shape: Any) -> dict[str, Any]:
     # four layers: three gated delta nets, one full attention, as in the original's interval
     small = _SMALL | {"vocab_size": vocabulary, "num_hidden_layers": 4, "head_dim": 16}
     linear = {"linear_key_head_dim": 16, "linear_num_key_heads": 4, "linear_value_head_dim": 2, "linear_num_value_heads": 32}
-        "linear_num_key_heads": 2,
-        "linear_num_value_heads": 4,
-    }
     return small | linear | shape
 
 
