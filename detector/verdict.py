@@ -39,6 +39,8 @@ class Verdict:
     track: str
     by: str
     provenance: Mapping[str, str] = field(default_factory=dict)
+    line_labels: "Mapping[EventRef, tuple[str, float]]" = field(default_factory=dict)
+    """What the log-line classifier says of the window's events, if it was asked: label and score."""
     extras: Mapping[str, Any] = field(default_factory=dict)
     """What else is to be said of it, by name, as JSON values that are the same in every run: what it cost, what it resembles. Records
     and alerts carry it as it is."""

@@ -16,6 +16,7 @@ import polars as pl
 from detector.evaluation.evidence import EVENT, survival
 from detector.evaluation.figures import CITED_SCHEMA, JUDGED_SCHEMA, Figures, Judged, figures, json_safe, with_missed_days
 from detector.evaluation.truth import AnswerKey, day_calendar, read_answers
+from sinks.line_alert import is_line_alert
 from sinks.ocsf import instant, kind_of
 from stream.errors import ConfigurationError
 from stream.kinds import Millis
@@ -171,6 +172,8 @@ def _read_alerts(alerts: Iterable[Record]) -> dict[str, _Finding]:
     for number, record in enumerate(alerts, 1):
         try:
             alert = _parsed(record)
+            if is_line_alert(alert):
+                continue  # over a log line of its own: no window is to be blamed or praised for it
             info, time = alert["finding_info"], int(alert["time"])
             cited = [
                 (_kind(int(event["type_uid"])), str(event["uid"]), event.get("first_seen_time")) for event in info.get("related_events", [])

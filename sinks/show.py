@@ -17,6 +17,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.padding import Padding
 from rich.text import Text
 
+from sinks.line_alert import is_line_alert
 from sinks.ocsf import kind_of
 from stream.errors import PoisonError
 from stream.kinds import KINDS, Kind, Millis
@@ -97,21 +98,28 @@ class Findings:
         info = record["finding_info"]
         uid = str(info["uid"])
         known = self.by_uid.get(uid)
-        alert = known or Alert(uid, str(record["actor"]["user"]["name"]), int(info.get("created_time", record["time"])))
+        alert = known or Alert(uid, _who(record), int(info.get("created_time", record["time"])))
         risk_before = known.risk if known else None
         details = {(str(e.get("name")), str(e["uid"])): e for e in record.get("evidences", ()) if "uid" in e}
         new = [event for item in info.get("related_events", ()) if (event := _event(alert, item, details)) is not None]
         alert.time_ms = int(record["time"])
         alert.risk = int(record.get("risk_score", 0))
-        alert.level = str(record.get("risk_level", "Info"))
+        alert.level = str(record.get("risk_level") or record.get("severity") or "Info")
         alert.label = str(record.get("unmapped", {}).get("label", ""))
         alert.learning = bool(record.get("unmapped", {}).get("learning", False))
         alert.reason = str(record.get("message") or info.get("desc") or "")
+        if is_line_alert(record):
+            alert.reason += f": {record['evidences'][0]['data']['line']}"
         alert.traits = tuple(dict.fromkeys((*alert.traits, *(str(trait["name"]) for trait in info.get("traits", ())))))
         alert.techniques = tuple(dict.fromkeys((*alert.techniques, *map(_technique, record.get("attacks", ())))))
         alert.updates += record.get("activity_id") == 2
         self.by_uid[uid] = alert
         return Change(alert, tuple(new), risk_before)
+
+
+def _who(record: Mapping[str, Any]) -> str:
+    """Whose finding it is; that of a single log line is nobody's, and named by where the line lies."""
+    return str(record["evidences"][0]["uid"]) if is_line_alert(record) else str(record["actor"]["user"]["name"])
 
 
 def _event(alert: Alert, item: Mapping[str, Any], details: Mapping[tuple[str, str], Mapping[str, Any]]) -> ShownEvent | None:

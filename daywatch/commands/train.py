@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daywatch.cli import settings_of
+from daywatch.commands.train_logline import logline
 from stream.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Fit a detector on a directory.")
 _TRACKS = ("all", "shortcut-free")
+app.command("logline")(logline)
 Out = Annotated[Path, typer.Option("--out", help="The model file to write.", show_default=False)]
 
 
