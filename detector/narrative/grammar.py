@@ -83,11 +83,11 @@ class Constraint:
             UnfitTokenizer: llguidance cannot read this tokenizer; or llguidance is not installed.
         """
         try:
-            from llguidance import LLMatcher
+            from llguidance import LLExecutor, LLMatcher
             from llguidance.hf import from_tokenizer
         except ImportError as error:
             raise UnfitTokenizer("constrained answers need llguidance: pip install 'daywatch[llm]'") from error
-        self._matcher = LLMatcher
+        self._matcher, self._executor = LLMatcher, LLExecutor()
         try:
             self._tokens = from_tokenizer(tokenizer, n_vocab=max(n_vocab, len(tokenizer)))
         except (ValueError, TypeError, AttributeError, RuntimeError) as error:
@@ -108,6 +108,13 @@ class Constraint:
             raise UnfitTokenizer("this model's tokenizer does not spell the beginning of an answer; its words and its tokens do not agree")
         return Matcher(made)
 
+    def masks_into(self, matchers: Sequence[tuple[int, "Matcher"]], address: int, n_rows: int, n_bytes: int) -> None:
+        """Write what may come next to memory of `n_rows` rows of `n_bytes` each, at each matcher's row; several at a time.
+
+        Token t is bit t % 32 of the row's word t // 32 (32 bits, little endian). Rows without a matcher stay as they are.
+        """
+        self._executor.unsafe_compute_mask_ptr([(matcher.inner, row) for row, matcher in matchers], address, n_bytes, n_rows)
+
     def text(self, tokens: Sequence[int]) -> str:
         """What tokens spell; never special tokens' names, which no grammar of ours allows."""
         spelt: bytes = self._tokens.decode_bytes(list(tokens))
@@ -123,19 +130,15 @@ class Constraint:
 class Matcher:
     """Where one row stands in its answer."""
 
-    __slots__ = ("_matcher",)
+    __slots__ = ("inner",)
 
     def __init__(self, matcher: Any) -> None:
-        self._matcher = matcher
+        self.inner = matcher
 
     @property
     def done(self) -> bool:
         """Whether the answer is complete: nothing may follow."""
-        return bool(self._matcher.is_stopped())
-
-    def mask_into(self, address: int, n_bytes: int) -> None:
-        """Write the tokens that may come next as bits, token t at bit t % 32 of word t // 32 (little endian), to memory of that size."""
-        self._matcher.unsafe_compute_mask_ptr(address, n_bytes)
+        return bool(self.inner.is_stopped())
 
     def take(self, token: int) -> None:
         """Go on by one token that the mask allows.
@@ -143,12 +146,8 @@ class Matcher:
         Raises:
             UnfitTokenizer: it was not allowed; then model and tokenizer do not belong together.
         """
-        if not self._matcher.consume_token(token):
+        if not self.inner.consume_token(token):
             raise UnfitTokenizer("a token that the grammar allows was refused; the model's head and its tokenizer do not agree")
-
-    def forced(self) -> list[int]:
-        """Tokens that must come next, if any: nothing is left to choose."""
-        return list(self._matcher.compute_ff_tokens())
 
 
 def _quoted(text: str) -> str:

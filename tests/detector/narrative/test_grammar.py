@@ -47,7 +47,7 @@ def constraint(tokenizer: Any) -> Constraint:
 
 def allowed(constraint: Constraint, matcher: Any) -> list[int]:
     words = np.zeros((constraint.n_words + 31) // 32, np.int32)
-    matcher.mask_into(words.ctypes.data, words.nbytes)
+    constraint.masks_into([(0, matcher)], words.ctypes.data, 1, words.nbytes)
     return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")[: constraint.n_words]).tolist()
 
 
