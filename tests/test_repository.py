@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,16 @@ def test_the_packaged_weights_are_those_of_the_extra(repository: Path) -> None:
     extra = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]["small-weights"]
     lines = (repository / "requirements" / "weights.in").read_text().splitlines()
     assert [line for line in lines if not line.startswith("#")] == extra
+
+
+def test_the_wheel_holds_every_file_of_the_packages(repository: Path, tmp_path: Path) -> None:
+    packages = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    wanted = {name for name in tracked(repository) if name.partition("/")[0] in packages and (repository / name).exists()}
+    built = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(built, cwd=repository, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert wanted - set(archive.namelist()) == set()
 
 
 def test_every_setting_that_compose_sets_exists(repository: Path) -> None:
