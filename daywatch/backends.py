@@ -3,7 +3,8 @@
 What needs PyTorch is imported when a language model is asked for, and not before.
 """
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from detector.narrative.remote import Server
     from detector.narrative.seam import NarrativeModel
     from detector.trees import Calibration
+
+    Parts = tuple[NarrativeModel, Notes | None, Mapping[str, str]]
+    """A model, what stands beside its adapter, and what verdicts call its parts."""
 
 NAMES: Final = ("baseline", "narrative", "remote")
 NO_ADAPTER: Final = "none"
@@ -122,10 +126,28 @@ def made(choice: Choice) -> "Backend":
     triage = Baseline.load(choice.model, track=choice.track, budget=choice.budget)
     if choice.backend == "baseline":
         return triage
-    return _remote(choice, triage) if choice.backend == "remote" else _narrative(choice, triage)
+    model, notes, named = _on_a_server(choice) if choice.backend == "remote" else _here(choice)
+    return with_model(model, choice, triage, notes, named)
 
 
-def _narrative(choice: Choice, triage: "Baseline") -> "Backend":
+def made_alike(choices: "Sequence[Choice]") -> "list[Backend]":
+    """Backends around one model, which is loaded once, as the first choice says; the others differ in how it is asked.
+
+    Raises:
+        ConfigurationError: as `made`.
+        TransientError: a server does not answer.
+    """
+    from detector.baseline import Baseline
+
+    first = choices[0]
+    if first.backend not in ("narrative", "remote"):
+        return [made(choice) for choice in choices]
+    triage = Baseline.load(first.model, track=first.track, budget=first.budget)
+    model, notes, named = _on_a_server(first) if first.backend == "remote" else _here(first)
+    return [with_model(model, choice, triage, notes, named) for choice in choices]
+
+
+def _here(choice: Choice) -> "Parts":
     base, adapter, notes = _weights(choice)
     if choice.track != (notes.track if notes is not None else choice.track):
         raise ConfigurationError(
@@ -135,15 +157,16 @@ def _narrative(choice: Choice, triage: "Baseline") -> "Backend":
     from detector.narrative.engine import Engine
 
     loaded = load_causal(base, adapter, precision=choice.precision, device=choice.device, revision=choice.revision)
+    sys.stderr.write(f"daywatch: {loaded.told}\n")
     named = {"adapter": SHIPPED_ADAPTER} if choice.adapter in (None, SHIPPED_ADAPTER) and adapter is not None else {}
     if notes is not None and notes.base_sha256 != loaded.base_sha256:
         raise ConfigurationError(
             f"detect.base: the adapter was trained on weights {notes.base_sha256[:12]}…, but {base} holds {loaded.base_sha256[:12]}…"
         )
-    return with_model(Engine(loaded), choice, triage, notes, named)
+    return Engine(loaded), notes, named
 
 
-def _remote(choice: Choice, triage: "Baseline") -> "Backend":
+def _on_a_server(choice: Choice) -> "Parts":
     from detector.narrative.notes import read_notes
     from detector.narrative.remote import Remote
 
@@ -153,7 +176,7 @@ def _remote(choice: Choice, triage: "Baseline") -> "Backend":
     directory = Path(choice.adapter) if choice.adapter not in (None, NO_ADAPTER) else None
     notes = read_notes(directory) if directory is not None else None
     count = _counter(choice.base) if choice.base is not None else None
-    return with_model(Remote(choice.server, count, adapter=directory.name if directory is not None else None), choice, triage, notes)
+    return Remote(choice.server, count, adapter=directory.name if directory is not None else None), notes, {}
 
 
 def with_model(

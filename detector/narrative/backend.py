@@ -29,7 +29,7 @@ from windowing.record import Window
 
 Lines: TypeAlias = Callable[[Window], Mapping[EventRef, str]]
 """A label for events of a window by the log-line classifier."""
-Explain: TypeAlias = Literal["alerting", "all"]
+Explain: TypeAlias = Literal["alerting", "all", "nothing"]
 
 
 def no_lines(_window: Window) -> Mapping[EventRef, str]:
@@ -72,7 +72,7 @@ class Alone:
     """How a model judges without triage: every window, the likeliest label, and an alert for whatever is not normal."""
 
     def __init__(self, calibration: Calibration, track: str, explain: Explain = "alerting") -> None:
-        """Say how scores are calibrated, and which windows are explained: those that are not normal, or all."""
+        """Say how scores are calibrated, and which windows are explained: those that are not normal, all, or none for labels alone."""
         self.calibration, self.track, self.explain = calibration, track, explain
 
 
@@ -220,7 +220,8 @@ class NarrativeBackend:
 
     def _alone(self, windows: Sequence[Window], how: Alone) -> list[Verdict]:
         reads = self._reads(windows, lambda _row, logit, own: _as_it_says(how, logit, own))
-        answers = self._explained([read if how.explain == "all" or read.judged.label != "normal" else None for read in reads])
+        wanted = {"all": frozenset(LABELS), "nothing": frozenset[str]()}.get(how.explain, frozenset(LABELS) - {"normal"})
+        answers = self._explained([read if read.judged.label in wanted else None for read in reads])
         return [self._verdict(window, read, answer, None) for window, read, answer in zip(windows, reads, answers, strict=True)]
 
     # verdicts --------------------------------------------------------------------------------------------------------
