@@ -18,7 +18,6 @@ _PLACE: Final = "_"
 _UNREADABLE: Final = "unreadable"
 _MOST_RAW: Final = 64 * 1024
 _PASSES: Final = 8
-_MOST_MARKS: Final = 2
 _PUNCTUATION: Final = frozenset("._-@/:?&=+,%();!")
 _ORDINARY: Final = re.compile(r"[A-Za-z0-9]{1,24}(?:[._@/-][A-Za-z0-9]{1,24})*")
 
@@ -87,19 +86,22 @@ def _pass(text: str, most: int) -> str:
 def _characters(line: str) -> list[str]:
     """Letters, digits and the punctuation of addresses; a place holder for other signs, nothing for what cannot be seen."""
     kept: list[str] = []
-    marks = 0
     for character in line:
         category = unicodedata.category(character)
-        marks = marks + 1 if category[0] == "M" else 0
         if character in "\t\n\v\f\r" or category[0] == "Z":
             kept.append(" ")
-        elif category[0] == "C" or marks > _MOST_MARKS or category == "Me":
+        elif category[0] == "C" or (category[0] == "M" and not _carries(kept[-1:])):
             continue
         elif character in _PUNCTUATION or (category[0] in "LNM" and character not in _LIKE_PUNCTUATION):
             kept.append(character)
         else:
             kept.append(_PLACE)
     return kept
+
+
+def _carries(before: list[str]) -> bool:
+    """Whether a mark may follow: after a letter of a script that needs marks, where composing has left one over; one, not a heap."""
+    return bool(before) and not before[0].isascii() and unicodedata.category(before[0])[0] == "L"
 
 
 def _capped(line: str, most: int) -> str:
