@@ -254,7 +254,7 @@ def _model(kind: Kind, found: Found, choice: Choice, labels: list[str] | None, f
         "output_loading_info": True,
     }
     if choice.precision in ("int8", "nf4"):
-        given["quantization_config"] = _quantization(choice)
+        given["quantization_config"] = _quantization(choice, kind)
     if labels is not None:
         given |= {"id2label": dict(enumerate(labels)), "label2id": {name: place for place, name in enumerate(labels)}}
     try:
@@ -271,25 +271,31 @@ def _model(kind: Kind, found: Found, choice: Choice, labels: list[str] | None, f
     return model
 
 
-def _quantization(choice: Choice) -> Any:
+def _quantization(choice: Choice, kind: Kind) -> Any:
     import torch
     from transformers import BitsAndBytesConfig
 
     # it says at every call of every layer which type it casts to
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
+    # a list of our own replaces the library's, which leaves out tied and output embeddings: what a language model needs; of a
+    # classifier's head of several layers it would leave out the last one only
+    skip = ["score", "classifier"] if kind == "classifier" else None
     if choice.precision == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    # no list of modules to skip: one of our own would replace the library's, which leaves out tied and output embeddings
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skip)
     return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=skip,
     )
 
 
 def _heads_whole(model: Any) -> None:
     """See that no head was quantized: a label's probability is the small difference between its rows."""
     for name, module in model.named_modules():
-        if name.rpartition(".")[2] in _HEADS and type(module).__module__.startswith("bitsandbytes"):
+        if set(name.split(".")) & set(_HEADS) and type(module).__module__.startswith("bitsandbytes"):
             raise KeysDiffer(f"{name} was quantized, which moves the answers; this version of transformers chooses its layers otherwise")
 
 
