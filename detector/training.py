@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from detector.baseline import Baseline
+from detector.baseline import DEFAULT_BUDGET, Baseline
 from detector.budget import Thresholds
 from detector.evidence import Chooser, best_threshold, events_of
 from detector.matrix import Rows, columns_of, compared, rows_of
@@ -201,14 +201,14 @@ class ByDay(Protocol):
         ...
 
 
-def fit(windows: Iterable[Window], malicious: ByDay, track: str, seed: int) -> Baseline:
+def fit(windows: Iterable[Window], malicious: ByDay, track: str, seed: int, *, budget: float = DEFAULT_BUDGET) -> Baseline:
     """A backend for one track, from windows that are user/days; the evaluation's way to train."""
 
     def key_of(window: Window) -> Key:
         return frozenset(malicious.events.get((window.user, malicious.calendar.pane_of(instant_ms(window.start))), ()))
 
     model = fit_model(lessons_of(windows, key_of), (track,), seed)
-    return Baseline(model, model.sha256, track)
+    return Baseline(model, model.sha256, track, budget)
 
 
 def instant_ms(text: str) -> Millis:

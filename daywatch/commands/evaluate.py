@@ -1,7 +1,10 @@
-"""`daywatch evaluate`: a detector held against a directory, without servers. Knows how to ask and where to write, not how to judge."""
+"""`daywatch evaluate`: a detector held against directories, without servers. Knows how to ask and where to write, not how to judge."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,20 +14,38 @@ from daywatch.cli import settings_of
 from stream.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from daywatch.settings import Settings
     from detector.backend import Backend
-    from detector.evaluation.evaluate import Evaluation, Steps
+    from detector.evaluation.evaluate import Evaluation, Plan, Steps
+    from detector.evaluation.figures import Figures
+    from sinks.report import Page
     from stream.cert import ReadCount
 
+BACKENDS = ("baseline", "narrative", "remote")
 TRACKS = ("all", "shortcut-free")
 SEEDS = 5
+BALANCED = 50
+SAMPLE = 500
+DELETED_BY_A_MODEL = 25
+"""Right alerts of a language model that the deletion test looks at: each is judged seven times."""
 
 
 def evaluate(
     ctx: typer.Context,
-    directory: Annotated[Path, typer.Argument(help="CERT directory with answers/.", show_default=False)],
-    backend: Annotated[str, typer.Option(help="Who judges: baseline.")] = "baseline",
+    directories: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="DIR...", help="CERT directories with answers/; figures of several are their means.", show_default=False),
+    ] = None,
+    backend: Annotated[str, typer.Option(help="Who judges: baseline, narrative or remote.")] = "baseline",
     model: Annotated[
         Path | None, typer.Option(help="Judge with this model as it is, instead of training one for each fold.", show_default=False)
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Language model: hub id, directory or package:NAME.", show_default=False)] = None,
+    adapter: Annotated[str | None, typer.Option(help="Its adapter: hub id, directory, or none.", show_default=False)] = None,
+    precision: Annotated[str | None, typer.Option(help="auto (default), fp32, bf16, int8 or nf4.", show_default=False)] = None,
+    shots: Annotated[int | None, typer.Option(help="Examples in the prompt (default: 0).", show_default=False)] = None,
+    share: Annotated[
+        float | None, typer.Option(help="Share of windows that the language model may read (default: 0.05).", show_default=False)
     ] = None,
     track: Annotated[
         list[str] | None, typer.Option(help="all or shortcut-free; may be repeated (default: both).", show_default=False)
@@ -32,48 +53,144 @@ def evaluate(
     folds: Annotated[int, typer.Option(min=2, help="Into how many folds users are dealt.")] = 5,
     seed: Annotated[int, typer.Option(help=f"The first of {SEEDS} seeds of deals, models and samples.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = SEEDS,
+    balanced: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help=f"User/days in a balanced draw, half of them malicious (default: {BALANCED}). Given with a language model and without "
+            "--sample, the drawn user/days are all that it is asked about: minutes instead of hours.",
+            show_default=False,
+        ),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="How many balanced draws, with the seeds --seed, --seed + 1, …")] = SEEDS,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Innocent user/days that a language model is asked about without triage, besides every malicious one, for its ranking "
+            f"(default: {SAMPLE}).",
+            show_default=False,
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Alerts a day per 1,000 users that thresholds are for (default: detect.budget).", show_default=False),
+    ] = None,
     zone: Annotated[str | None, typer.Option(help="Zone of the organisation's days.", show_default=False)] = None,
     out: Annotated[
         Path | None, typer.Option(help="Directory for evaluation.json and report.html (default: none are written).", show_default=False)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON on standard output.")] = False,
 ) -> None:
-    """Evaluate a detector over a directory, without servers: both tracks, user-disjoint folds, baselines, evidence, intervals."""
+    """Evaluate a detector over directories, without servers: both tracks, user-disjoint folds, baselines, evidence, intervals."""
     from detector.evaluation.evaluate import Plan
-    from detector.evaluation.evaluate import evaluate as run
-    from detector.training import fit
     from windowing.describe import DescribeSettings
 
-    settings = settings_of(ctx, {"zone": zone, "detect.backend": backend, "detect.model": model})
+    settings = settings_of(
+        ctx,
+        {
+            "zone": zone,
+            "detect.backend": backend,
+            "detect.model": model,
+            "detect.base": base,
+            "detect.adapter": adapter,
+            "detect.precision": precision,
+            "detect.shots": shots,
+            "detect.share": share,
+            "detect.budget": budget,
+        },
+    )
     tracks = tuple(dict.fromkeys(track or TRACKS))
     if not set(tracks) <= set(TRACKS):
         raise typer.BadParameter("it is all or shortcut-free", param_hint="--track")
-    if backend != "baseline":
-        raise typer.BadParameter("there is only the backend baseline", param_hint="--backend")
+    if backend not in BACKENDS:
+        raise typer.BadParameter(f"it is one of {', '.join(BACKENDS)}", param_hint="--backend")
+    if balanced is not None and balanced % 2:
+        raise typer.BadParameter("half of them are malicious, so the number is even", param_hint="--balanced")
+    if not directories:
+        raise typer.BadParameter("at least one CERT directory with answers/ is needed", param_hint="DIR...")
+    judges = _judges(settings, tracks, chosen=track is not None)
     plan = Plan(
-        tracks=tracks,
+        tracks=tuple(name for name in tracks if name not in judges.left_out),
         folds=folds,
         seeds=tuple(range(seed, seed + seeds)),
         zone=settings.zone,
         describe=DescribeSettings(cap=settings.window.cap, learning_days=settings.window.learning_days),
+        balanced=balanced or BALANCED,
+        draws=draws,
+        by_balanced=balanced is not None,
+        sample=SAMPLE if sample is None else sample,
+        only_drawn=bool(judges.alone) and balanced is not None and sample is None,
+        **({"deleted": DELETED_BY_A_MODEL} if judges.alone else {}),
     )
-    with _progress() as steps:
-        if model is None:
-            found = run(directory, plan, fit, None, steps)
-        else:
-            found = run(directory, plan, None, _given(model, tracks, settings.detect.budget), steps)
-    found.summary["backend"] = backend
-    found.summary["model"] = model.name if model is not None else None
-    if out is not None:
-        _write(found, out)
+    found = {name: _evaluated(each, plan, settings, judges) for name, each in _named(directories).items()}
+    for each in found.values():
+        each.summary.update({"backend": backend, "model": model.name if model is not None else None})
+        for name in judges.left_out:
+            each.summary["pr_auc"][name.replace("-", "_")] = None
     _tell(found, out, json)
 
 
-def _given(model: Path, tracks: tuple[str, ...], budget: float) -> "dict[str, Backend]":
-    """The model in a file, once for each track."""
+def _named(directories: Sequence[Path]) -> dict[str, Path]:
+    """A short name for each directory, and no name twice."""
+    found: dict[str, Path] = {}
+    for directory in directories:
+        name = directory.resolve().name or "directory"
+        found[name if name not in found else f"{name}-{len(found) + 1}"] = directory
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Judges:
+    """Who judges, by track: the backend under test, and a language model without triage, with reasons and with labels alone.
+
+    Nobody where models are trained here.
+    """
+
+    backends: "Mapping[str, Backend]" = field(default_factory=dict)
+    alone: "Mapping[str, Backend]" = field(default_factory=dict)
+    labels: "Mapping[str, Backend]" = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+
+def _judges(settings: "Settings", tracks: Sequence[str], *, chosen: bool) -> _Judges:
+    detect = settings.detect
+    if detect.backend != "baseline":
+        return _language_model(settings, tracks, chosen=chosen)
+    if detect.model is None:
+        return _Judges()
     from detector.baseline import Baseline
 
-    return {track: Baseline.load(model, track=track, budget=budget) for track in tracks}
+    return _Judges({track: Baseline.load(detect.model, track=track, budget=detect.budget) for track in tracks})
+
+
+def _language_model(settings: "Settings", tracks: Sequence[str], *, chosen: bool) -> _Judges:
+    """The cascade and the model alone, of one model loaded once. An adapter knows one track; the other is left out unless asked for."""
+    from daywatch.backends import choice_of, made_alike
+
+    choice = choice_of(settings)
+    backends, alone, labels, left_out = {}, {}, {}, []
+    for track in tracks:
+        try:
+            cascade = replace(choice, track=track)
+            by_itself = replace(cascade, alone=True)
+            backends[track], alone[track], labels[track] = made_alike([cascade, by_itself, replace(by_itself, explain="nothing")])
+        except ConfigurationError as error:
+            if chosen or (track == tracks[-1] and not backends):
+                raise
+            left_out.append(track)
+            sys.stderr.write(f"daywatch evaluate: the track {track} is left out: {error}\n")
+    return _Judges(backends, alone, labels, tuple(left_out))
+
+
+def _evaluated(directory: Path, plan: "Plan", settings: "Settings", judges: _Judges) -> "Evaluation":
+    from detector.evaluation.evaluate import evaluate as run
+    from detector.training import fit
+
+    with _progress() as steps:
+        if judges.backends:
+            return run(directory, plan, None, judges.backends, steps, judges.alone, judges.labels)
+        return run(directory, plan, partial(fit, budget=settings.detect.budget), None, steps)
 
 
 @contextmanager
@@ -100,36 +217,50 @@ def _progress() -> "Iterator[Steps]":
         yield Steps(read, working)
 
 
-def _write(found: "Evaluation", out: Path) -> None:
-    import orjson
-
-    from sinks.evaluation_report import write_evaluation
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "evaluation.json").write_bytes(orjson.dumps(_plain(found), option=orjson.OPT_INDENT_2) + b"\n")
-        write_evaluation(found, out / "report.html")
-    except OSError as error:
-        raise ConfigurationError(f"--out: cannot write {error.filename or out} ({error.strerror})") from error
-
-
-def _plain(found: "Evaluation") -> object:
-    from detector.evaluation.figures import json_safe
-
-    return json_safe(found.as_dict())
-
-
-def _tell(found: "Evaluation", out: Path | None, json: bool) -> None:
+def _tell(found: "Mapping[str, Evaluation]", out: Path | None, json: bool) -> None:
     import orjson
     from rich.console import Console
 
     from daywatch.pages import print_page
+    from detector.evaluation.figures import json_safe
     from sinks.evaluation_report import evaluation_page
 
+    plain = json_safe(_figures(found))
+    pages = {name: evaluation_page(each) for name, each in found.items()}
+    if out is not None:
+        _write(orjson.dumps(plain, option=orjson.OPT_INDENT_2) + b"\n", _files(found, pages), out)
     if json:
-        typer.echo(orjson.dumps(_plain(found)).decode())
+        typer.echo(orjson.dumps(plain).decode())
         return
     console = Console(stderr=True)
-    print_page(evaluation_page(found), console)
+    print_page(_files(found, pages)["report.html"], console)
     if out is not None:
         console.print(f"Written: {out / 'evaluation.json'}, {out / 'report.html'}", style="dim", highlight=False)
+
+
+def _figures(found: "Mapping[str, Evaluation]") -> "Figures":
+    from detector.evaluation.several import combined
+
+    each = {name: evaluation.as_dict() for name, evaluation in found.items()}
+    return combined(each) if len(each) > 1 else next(iter(each.values()))
+
+
+def _files(found: "Mapping[str, Evaluation]", pages: "Mapping[str, Page]") -> "dict[str, Page]":
+    """Pages by file name: of one directory its page, of several an overview and each one's page."""
+    from sinks.evaluation_report import overview_page
+
+    if len(pages) == 1:
+        return {"report.html": next(iter(pages.values()))}
+    return {"report.html": overview_page(_figures(found))} | {f"report-{name}.html": page for name, page in pages.items()}
+
+
+def _write(figures: bytes, pages: "Mapping[str, Page]", out: Path) -> None:
+    from sinks.report import render
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "evaluation.json").write_bytes(figures)
+        for name, page in pages.items():
+            (out / name).write_text(render(page), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--out: cannot write {error.filename or out} ({error.strerror})") from error

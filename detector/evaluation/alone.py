@@ -71,15 +71,15 @@ class Interview:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def ask(self, places: Ints, step: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Have answers for all of these places; those that there are stay."""
+    def ask(self, places: Ints, step: Callable[[int, int], None] = lambda _done, _total: None, instead: Backend | None = None) -> None:
+        """Have answers for all of these places, of the backend or of another `instead`; those that there are stay."""
         wanted = sorted(set(places.tolist()) - set(self._answers))
         for first in range(0, len(wanted), BATCH):
             step(first, len(wanted))
             some = wanted[first : first + BATCH]
             windows = self._windows(some)
             began = perf_counter()
-            verdicts = judged(self.backend, windows)
+            verdicts = judged(instead or self.backend, windows)
             self.seconds += perf_counter() - began
             for place, window, verdict in zip(some, windows, verdicts, strict=True):
                 self._take(place, window, verdict)

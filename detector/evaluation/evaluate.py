@@ -150,6 +150,7 @@ def evaluate(
     backends: Mapping[str, Backend] | None = None,
     steps: Steps | None = None,
     alone: Mapping[str, Backend] | None = None,
+    labels: Mapping[str, Backend] | None = None,
 ) -> Evaluation:
     """Evaluate on a CERT directory with answers.
 
@@ -160,12 +161,13 @@ def evaluate(
         backends: by track, used as they are for all users, once.
         steps: told of progress.
         alone: by track, the language model of a cascade without its triage; it is asked about the balanced draws and a sample.
+        labels: by track, the same without evidence and reasons, which is faster, for the sample; by default `alone`.
 
     Raises:
         ConfigurationError: no answers, too few users, or files that cannot be used.
     """
     with Shelf() as shelf:
-        exam = _Exam(directory, plan, fit, backends or {}, alone or {}, steps or Steps(), shelf)
+        exam = _Exam(directory, plan, fit, backends or {}, alone or {}, labels or {}, steps or Steps(), shelf)
         tracks = exam.tracks()
         return Evaluation(exam.summary(tracks), tracks, exam.key)
 
@@ -192,10 +194,12 @@ class _Exam:
         fit: Fit | None,
         backends: Mapping[str, Backend],
         alone: Mapping[str, Backend],
+        labels: Mapping[str, Backend],
         steps: Steps,
         shelf: Shelf,
     ) -> None:
-        self.directory, self.plan, self.fit, self.backends, self.alone, self.steps = directory, plan, fit, backends, alone, steps
+        self.directory, self.plan, self.fit, self.backends, self.steps = directory, plan, fit, backends, steps
+        self.alone, self.labels = alone, labels
         self.key = read_answers(directory, plan.zone)
         self.calendar = day_calendar(plan.zone)
         self.people = Directory.read(directory, plan.zone) if (directory / "LDAP").is_dir() else None
@@ -279,14 +283,15 @@ class _Exam:
     def _balanced(self, answers: Answers, seed: int) -> Figures:
         return balanced_figures(self.truth, answers, self.key.events, self.plan.balanced, self.plan.draws, seed)
 
-    def _interview(self, track: str, places: Ints) -> Interview:
-        """The model alone of a track, asked about these places."""
+    def _interview(self, track: str, drawn: Ints, sample: Ints) -> Interview:
+        """The model alone of a track, asked about these places: for evidence and reasons where they were drawn, for labels elsewhere."""
 
         def windows(some: Sequence[int]) -> list[Window]:
             return list(self.shelf.windows(self.rows[list(some)].tolist()))
 
         held = Interview(self.alone[track], self.frame, windows)
-        held.ask(places, lambda done, total: self.steps.working(f"{track}: the model alone", done, total))
+        held.ask(drawn, lambda done, total: self.steps.working(f"{track}: balanced draws", done, total))
+        held.ask(sample, lambda done, total: self.steps.working(f"{track}: a sample", done, total), self.labels.get(track))
         self.interviews.append(held)
         return held
 
@@ -300,10 +305,9 @@ class _Exam:
         All that was asked about is the sample: draws without replacement with one size a class, joined, are such a draw themselves.
         """
         seed = self.plan.seeds[0]
-        places = self._drawn()
-        if not self.plan.only_drawn:
-            places = np.union1d(places, sample_of(self.truth, self.plan.sample, seed))
-        held = self._interview(track, places)
+        drawn = self._drawn()
+        sample = drawn if self.plan.only_drawn else sample_of(self.truth, self.plan.sample, seed)
+        held, places = self._interview(track, drawn, sample), np.union1d(drawn, sample)
         answers = held.answers()
         found: Figures = {
             "balanced": self._balanced(answers, seed),

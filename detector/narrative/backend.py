@@ -145,6 +145,10 @@ class NarrativeBackend:
         self.spent.alerts += sum(verdict.alert for verdict in found)
         return [checked(verdict, window) for verdict, window in zip(found, windows, strict=True)]
 
+    def shown(self, window: Window) -> tuple[EventRef, ...]:
+        """The events of a window that the model gets to read."""
+        return self._composer(window, self._lines(window)).aliases
+
     # behind triage ---------------------------------------------------------------------------------------------------
 
     def _cascade(self, windows: Sequence[Window], how: Cascade) -> list[Verdict]:
