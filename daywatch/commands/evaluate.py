@@ -77,6 +77,10 @@ def evaluate(
         typer.Option(help="Alerts a day per 1,000 users that thresholds are for (default: detect.budget).", show_default=False),
     ] = None,
     zone: Annotated[str | None, typer.Option(help="Zone of the organisation's days.", show_default=False)] = None,
+    redteam: Annotated[
+        bool, typer.Option("--redteam", help="Attack the detector by the texts that users write, on organisations made for it.")
+    ] = False,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many windows --redteam attacks.")] = 200,
     out: Annotated[
         Path | None, typer.Option(help="Directory for evaluation.json and report.html (default: none are written).", show_default=False)
     ] = None,
@@ -107,6 +111,11 @@ def evaluate(
         raise typer.BadParameter(f"it is one of {', '.join(BACKENDS)}", param_hint="--backend")
     if balanced is not None and balanced % 2:
         raise typer.BadParameter("half of them are malicious, so the number is even", param_hint="--balanced")
+    if redteam:
+        from daywatch.commands.redteam import run_redteam
+
+        run_redteam(settings, n, seed, track=track[0] if track else None, json=json, out=out)
+        return
     if not directories:
         raise typer.BadParameter("at least one CERT directory with answers/ is needed", param_hint="DIR...")
     judges = _judges(settings, tracks, chosen=track is not None)
