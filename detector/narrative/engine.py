@@ -13,11 +13,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from detector.models.errors import TooLittleMemory
+from detector.models.loading import Loaded
 from detector.narrative.answer import BEGINNING, LABELS, Answer, parsed
 from detector.narrative.batching import batches, shared
 from detector.narrative.chat import rendered
@@ -27,9 +28,6 @@ from detector.narrative.writing import NotFinite, Writer
 from detector.trees import Floats
 from detector.verdict import Label
 from stream.errors import ConfigurationError, PoisonError
-
-if TYPE_CHECKING:
-    from detector.models.loading import Loaded
 
 CPU_TOKENS: Final = 8_192
 """Tokens of a batch on a CPU: more gains nothing there."""
@@ -65,7 +63,7 @@ class Engine:
     """
 
     def __init__(
-        self, loaded: "Loaded", *, label_tokens: int | None = None, explain_tokens: int | None = None, share_prefix: bool | None = None
+        self, loaded: Loaded, *, label_tokens: int | None = None, explain_tokens: int | None = None, share_prefix: bool | None = None
     ) -> None:
         """For a model that is loaded.
 
@@ -100,7 +98,8 @@ class Engine:
         self._scale, self._cap = _afterwards(whole.config)
         self._through_head = True
         self._through_head = self._probed()
-        self._writer = Writer(self._decoder, self._head, self._device, self._constraint, _ends(whole, self._tokenizer))
+        self._ends = _ends(whole, self._tokenizer)
+        self._writer = self._writer_of(self._decoder)
 
     def count(self, text: str) -> int:
         """How many tokens a text has."""
@@ -165,6 +164,9 @@ class Engine:
         rows = [self._encoded(prompt) for prompt in prompts]
         written = self._decoded(rows, [most_tokens] * len(rows), None)
         return [str(self._tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in written]
+
+    def _writer_of(self, decoder: Any) -> Writer:
+        return Writer(decoder, self._head, self._device, self._constraint, self._ends)
 
     # -- tokens ---------------------------------------------------------------------------------------------------------------------
 
@@ -331,7 +333,7 @@ def _like(prompt: Prompt, user: str) -> Prompt:
     return replace(prompt, user=user)
 
 
-def _provenance(loaded: "Loaded") -> dict[str, str]:
+def _provenance(loaded: Loaded) -> dict[str, str]:
     named = {
         "base": Path(loaded.base).name if Path(loaded.base).is_absolute() else loaded.base,
         "base_sha256": loaded.base_sha256,

@@ -4,51 +4,25 @@ import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from detector.narrative.answer import BEGINNING, LABELS, MOST_REASON, Answer, parsed, written
 from detector.narrative.grammar import Constraint, UnfitTokenizer, beginning_of, grammar_text, longest, sayable
 from detector.verdict import Label
+from tests.detector.narrative.tiny import allowed, byte_level
 
 pytest.importorskip("llguidance", reason="needs the llm extra")
-transformers = pytest.importorskip("transformers", reason="needs the llm extra")
-
-
-def byte_level(words: list[str]) -> Any:
-    """A fast tokenizer of single bytes and some words: made here, so that no weights are needed."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {letter: place for place, letter in enumerate(letters)}
-    merges: list[tuple[str, str]] = []
-    for word in words:
-        for end in range(2, len(word) + 1):
-            if word[:end] not in vocabulary:
-                vocabulary[word[:end]] = len(vocabulary)
-                merges.append((word[: end - 1], word[end - 1]))
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|im_end|>", additional_special_tokens=["<|im_start|>"])
+pytest.importorskip("transformers", reason="needs the llm extra")
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return byte_level(
-        ["evidence", "reason", "risk", "malicious", "suspicious", "normal", '":', "Ġ[", 'Ġ["', '["', '"]', 'Ġ"', '",', "E1", "E12"]
-    )
+    return byte_level()
 
 
 @pytest.fixture(scope="module")
 def constraint(tokenizer: Any) -> Constraint:
     return Constraint(tokenizer, n_vocab=len(tokenizer) + 61)
-
-
-def allowed(constraint: Constraint, matcher: Any) -> list[int]:
-    words = np.zeros((constraint.n_words + 31) // 32, np.int32)
-    constraint.masks_into([(0, matcher)], words.ctypes.data, 1, words.nbytes)
-    return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")[: constraint.n_words]).tolist()
 
 
 def test_every_walk_through_the_grammar_is_an_answer_within_its_budget(constraint: Constraint, tokenizer: Any) -> None:

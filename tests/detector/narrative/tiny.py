@@ -1,25 +1,13 @@
 """Models of a few thousand random numbers and a tokenizer of single bytes: architectures to try things on, without any weights."""
 
-from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+
+from detector.models.loading import Loaded
 
 WORDS = ["evidence", "reason", "risk", "malicious", "suspicious", "normal", '":', "Ġ[", 'Ġ["', '["', '"]', 'Ġ"', '",', "E1", "E12"]
 ARCHITECTURES = ("qwen2", "qwen3_5", "gemma2")
-
-
-@dataclass(frozen=True)
-class Tiny:
-    """What a loaded model looks like to those who ask it."""
-
-    model: Any
-    tokenizer: Any
-    device: str = "cpu"
-    precision: str = "fp32"
-    base: str = "tiny"
-    base_sha256: str = "0" * 64
-    adapter: str | None = None
-    adapter_sha256: str | None = None
-    revision: str | None = None
 
 
 def byte_level(words: list[str] = WORDS) -> Any:
@@ -40,7 +28,7 @@ def byte_level(words: list[str] = WORDS) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|im_end|>", additional_special_tokens=["<|im_start|>"])
 
 
-def tiny(architecture: str, seed: int = 0) -> Tiny:
+def tiny(architecture: str, seed: int = 0) -> Loaded:
     """A random model of an architecture; its head is wider than its tokenizer, as real ones' are."""
     import torch
     from transformers import AutoModelForCausalLM, Gemma2Config, Qwen2Config, Qwen3_5TextConfig
@@ -75,4 +63,16 @@ def tiny(architecture: str, seed: int = 0) -> Tiny:
         ),
     }[architecture]()
     torch.manual_seed(seed)
-    return Tiny(AutoModelForCausalLM.from_config(config, dtype=torch.float32), tokenizer)
+    return loaded(AutoModelForCausalLM.from_config(config, dtype=torch.float32), tokenizer)
+
+
+def loaded(model: Any, tokenizer: Any, base: str = "tiny") -> Loaded:
+    """A model as it looks to those who ask it."""
+    return Loaded(model, tokenizer, "cpu", "fp32", base, "0" * 64, None, None, None)
+
+
+def allowed(constraint: Any, matcher: Any) -> list[int]:
+    """The tokens that may come next."""
+    words = np.zeros((constraint.n_words + 31) // 32, np.int32)
+    constraint.masks_into([(0, matcher)], words.ctypes.data, 1, words.nbytes)
+    return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")[: constraint.n_words]).tolist()
