@@ -12,7 +12,12 @@ from windowing.features import names_of
 from windowing.record import Window
 
 _FEW_DAYS: Final = 5
-_HABITS: Final = ((0.02, "hardly ever before", 1.6), (0.1, "seldom before", 1.3), (0.3, "sometimes before", 0.7), (0.7, "often before", 0.3))
+_HABITS: Final = (
+    (0.02, "hardly ever before", 1.6),
+    (0.1, "seldom before", 1.3),
+    (0.3, "sometimes before", 0.7),
+    (0.7, "often before", 0.3),
+)
 _HIGH: Final = 2.0
 _SUMMARY: Final = 9.0
 _TELLING_SITES: Final = ("leak", "spyware")
@@ -100,7 +105,9 @@ def _hours(f: Numbers) -> Fact | None:
         return None
     logon = _get(f, "off_hours_logon") > 1
     when = "on a day off" if off >= 12 else "far off hours" if off >= 3 else "off hours"
-    return _fact(f"{'logon' if logon else 'activity'} {when}", _habit(f, "after_hours"), extra=0.2 if off >= 3 else 0.0, odd=_get(f, "odd_hours"))
+    return _fact(
+        f"{'logon' if logon else 'activity'} {when}", _habit(f, "after_hours"), extra=0.2 if off >= 3 else 0.0, odd=_get(f, "odd_hours")
+    )
 
 
 def _machine(f: Numbers) -> Fact | None:
@@ -122,13 +129,17 @@ def _drive(f: Numbers) -> Fact | None:
     if _get(f, "drive_on_new_machine"):
         where = " at a machine new to drives"
     words, extra = _most(f, "connects")
-    return _fact(f"drive connected {_times(times)}{where}", _habit(f, "connects"), _began(f, "connects") + words, extra, _get(f, "odd_drive"))
+    return _fact(
+        f"drive connected {_times(times)}{where}", _habit(f, "connects"), _began(f, "connects") + words, extra, _get(f, "odd_drive")
+    )
 
 
 def _drive_late(f: Numbers) -> Fact | None:
     if not _get(f, "after_hours_connects"):
         return None
-    return _fact("drive connected off hours", _habit(f, "after_hours_connects"), _began(f, "after_hours_connects"), 0.3, _get(f, "odd_drive_hours"))
+    return _fact(
+        "drive connected off hours", _habit(f, "after_hours_connects"), _began(f, "after_hours_connects"), 0.3, _get(f, "odd_drive_hours")
+    )
 
 
 def _files(f: Numbers) -> Fact | None:
@@ -186,7 +197,11 @@ def _employer_mail(f: Numbers) -> Fact | None:
 def _mass_mail(f: Numbers) -> Fact | None:
     if _get(f, "most_recipients") < 10:
         return None
-    return _fact("mail to very many recipients", ("more than usual", 0.8) if _get(f, "odd_mass_mail") else ("as before", 0.2), odd=_get(f, "odd_mass_mail"))
+    return _fact(
+        "mail to very many recipients",
+        ("more than usual", 0.8) if _get(f, "odd_mass_mail") else ("as before", 0.2),
+        odd=_get(f, "odd_mass_mail"),
+    )
 
 
 def _sender(f: Numbers) -> Fact | None:
@@ -211,9 +226,12 @@ def _oddities(f: Numbers) -> Fact | None:
 
 
 _VOLUMES: Final = {
-    "pages_z": "pages", "logons_z": "logons", "emails_z": "mails", "outside_mails_z": "mails outside", "outside_attachments_z": "attachments outside",
-    "outside_kb_z": "kilobytes mailed outside", "job_pages_z": "pages on job sites", "employer_pages_z": "pages on employers' sites",
-    "cloud_pages_z": "pages on cloud storage", "leak_pages_z": "pages on leak sites", "spyware_pages_z": "pages on spying tools",
+    "pages_z": "pages", "logons_z": "logons", "emails_z": "mails", "outside_mails_z": "mails outside",
+    "outside_attachments_z": "attachments outside",
+    "outside_kb_z": "kilobytes mailed outside", "job_pages_z": "pages on job sites",
+    "employer_pages_z": "pages on employers' sites",
+    "cloud_pages_z": "pages on cloud storage", "leak_pages_z": "pages on leak sites",
+    "spyware_pages_z": "pages on spying tools",
     "after_hours_z": "events off hours", "employer_mails_z": "mails to employers",
 }  # fmt: skip
 

@@ -25,7 +25,7 @@ class Notes:
         budget: tokens of a prompt.
         calibration: slope and intercept that turn the log-odds of the model's own p(malicious) into a probability at natural rates.
         combination: weights of the model's and of the triage's log-odds, and an intercept: the cascade's score; None without one.
-        thresholds: scores from which on a window is `malicious`, `suspicious`, and alerts at a number of alerts a day per 1,000 users (`alert@5`).
+        thresholds: scores from which on a window is `malicious`, `suspicious`, and alerts at 5 a day per 1,000 users (`alert@5`).
         triage: triage score from which on a window reaches the model, by the share of windows (as text, `0.05`) that do.
         made: data, seeds, versions, figures.
     """
@@ -59,9 +59,13 @@ def read_notes(directory: Path) -> Notes | None:
             record[name] = tuple(float(number) for number in record[name]) if record.get(name) else None
         return Notes(**record)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigurationError(f"{path} is not what this version of Daywatch writes beside an adapter ({type(error).__name__})") from error
+        raise ConfigurationError(
+            f"{path} is not what this version of Daywatch writes beside an adapter ({type(error).__name__})"
+        ) from error
 
 
 def write_notes(directory: Path, notes: Notes) -> None:
     """Write the notes beside an adapter."""
-    (directory / FILE).write_bytes(orjson.dumps({"schema": SCHEMA} | asdict(notes), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
+    (directory / FILE).write_bytes(
+        orjson.dumps({"schema": SCHEMA} | asdict(notes), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
+    )

@@ -98,9 +98,7 @@ class _Seen:
 class Composer:
     """Makes prompts of windows, always in the same way."""
 
-    def __init__(
-        self, track: str, budget: int, count: Callable[[str], int], *, shots: Sequence[Shot] = (), defended: bool = True
-    ) -> None:
+    def __init__(self, track: str, budget: int, count: Callable[[str], int], *, shots: Sequence[Shot] = (), defended: bool = True) -> None:
         """Say how.
 
         Args:
@@ -158,7 +156,9 @@ class Composer:
         if named := [f"{number} {kind.value}" if self.track == "all" else kind.value for kind, number in ordinary.items() if number > 0]:
             said.append(f"Not shown: {', '.join(named)}")
         if cut:
-            said.append(f"Left out for length: {cut} less telling events" if self.track == "all" else "Left out for length: less telling events")
+            said.append(
+                f"Left out for length: {cut} less telling events" if self.track == "all" else "Left out for length: less telling events"
+            )
         return said
 
     def _quoted(self, text: str, most: int) -> str:
@@ -199,13 +199,17 @@ class Composer:
         return _Seen(ref, what, tuple(marks), self._quoted(text, _CAPS[kind]) if text and marks else "", at, rank)
 
 
-def _logon(event: Mapping[str, Any], new: Mapping[str, frozenset[str]]) -> tuple[str, list[str], str]:
+def _logon(event: Mapping[str, Any], _new: Mapping[str, frozenset[str]]) -> tuple[str, list[str], str]:
     return ("logon" if _begins(event) else "logoff"), [], ""
 
 
 def _device(event: Mapping[str, Any], new: Mapping[str, frozenset[str]]) -> tuple[str, list[str], str]:
     begins = _begins(event)
-    return ("drive connected" if begins else "drive removed"), (["first drive here"] if event["pc"] in new.get("drive_pc", ()) else ["drive"]), ""
+    return (
+        ("drive connected" if begins else "drive removed"),
+        (["first drive here"] if event["pc"] in new.get("drive_pc", ()) else ["drive"]),
+        "",
+    )
 
 
 def _file(event: Mapping[str, Any], new: Mapping[str, frozenset[str]]) -> tuple[str, list[str], str]:

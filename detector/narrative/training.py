@@ -9,7 +9,7 @@ others, QLoRA, 2023.
 
 import hashlib
 import json
-import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,26 +35,26 @@ class TrainingPlan:
     Args:
         rank: of the LoRA matrices; `alpha` is twice the rank.
         everywhere: adapt all linear layers instead of q, k, v and o.
+        upper: share of the layers that are adapted, from the top; the lower ones then cost no backward pass.
         epochs: passes over the lessons.
         learning_rate: at its height; warmed up, then falling as a cosine.
         batch_tokens: padded tokens of one forward pass.
         batch_lessons: lessons of one optimiser step.
         patience: stop after so many checks without improvement; a check is made `checks` times an epoch.
         checks: checks an epoch on the held-out users' lessons.
-        held_out: share of the users whose lessons are only checked on.
         label_weight: of the label's tokens in the loss; `evidence_weight` and `reason_weight` of the rest.
         seed: of order and initialisation.
     """
 
     rank: int = 32
     everywhere: bool = False
+    upper: float = 1.0
     epochs: float = 1.0
     learning_rate: float = 5e-4
     batch_tokens: int = 4096
     batch_lessons: int = 8
     patience: int = 3
     checks: int = 4
-    held_out: float = 0.1
     label_weight: float = 1.0
     evidence_weight: float = 1.0
     reason_weight: float = 0.2
@@ -129,19 +129,38 @@ def adapted(model: Any, plan: TrainingPlan) -> Any:
     if getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False):
         model = prepare_model_for_kbit_training(model)
     config = LoraConfig(
-        r=plan.rank,
-        lora_alpha=2 * plan.rank,
-        lora_dropout=0.0,
-        target_modules="all-linear" if plan.everywhere else list(_ATTENTION),
-        task_type="CAUSAL_LM",
+        r=plan.rank, lora_alpha=2 * plan.rank, lora_dropout=0.0, target_modules=_targets(model, plan), task_type="CAUSAL_LM"
     )
     return get_peft_model(model, config)
+
+
+def _targets(model: Any, plan: TrainingPlan) -> list[str]:
+    """Names of the modules that are adapted.
+
+    Raises:
+        ConfigurationError: the base has none of that kind.
+    """
+    import torch
+
+    layers = int(model.config.get_text_config().num_hidden_layers)
+    first = layers - max(1, round(layers * plan.upper))
+    head = model.get_output_embeddings()
+    found = []
+    for name, module in model.named_modules():
+        place = re.search(r"\.layers\.(\d+)\.", name)
+        wanted = plan.everywhere or name.rpartition(".")[2] in _ATTENTION
+        if isinstance(module, torch.nn.Linear) and module is not head and place is not None and int(place[1]) >= first and wanted:
+            found.append(name)
+    if not found:
+        raise ConfigurationError("the base model has no linear layers by the names that are adapted; use --everywhere")
+    return found
 
 
 def train(
     model: Any,
     tokenizer: Any,
-    lessons: Sequence[Lesson],
+    learn: Sequence[Lesson],
+    check: Sequence[Lesson],
     plan: TrainingPlan,
     out: Path,
     *,
@@ -155,38 +174,26 @@ def train(
     Args:
         model: with an adapter that can be trained.
         tokenizer: of the base.
-        lessons: of many users; `plan.held_out` of them are kept out.
+        learn: what it learns from.
+        check: of other users; without any, the last weights are kept.
         plan: how.
         out: directory that holds the state between checks; it is removed from there when training is done.
         tell: told after every step.
         stop: asked after every step; training ends when it says so, and can go on later.
 
     Raises:
-        ConfigurationError: too few lessons or users, or the state in `out` is of another run.
+        ConfigurationError: too few lessons, or the state in `out` is of another run.
     """
-    run = _Run(model, tokenizer, lessons, plan, out)
-    return run.work(tell, stop)
-
-
-def split_by_user(lessons: Sequence[Lesson], share: float, seed: int) -> tuple[list[Lesson], list[Lesson]]:
-    """Lessons to learn from, and those of the users that are held out."""
-    users = sorted({lesson.user for lesson in lessons})
-    bad = {lesson.user for lesson in lessons if lesson.answer.risk == "malicious"}
-    chance = random.Random(seed)
-    held: set[str] = set()
-    for group in ([user for user in users if user in bad], [user for user in users if user not in bad]):
-        held |= set(chance.sample(group, round(len(group) * share)))
-    return [one for one in lessons if one.user not in held], [one for one in lessons if one.user in held]
+    return _Run(model, tokenizer, learn, check, plan, out).work(tell, stop)
 
 
 class _Run:
     """One training run: batches, optimiser, checks, and the state that outlives a kill."""
 
-    def __init__(self, model: Any, tokenizer: Any, lessons: Sequence[Lesson], plan: TrainingPlan, out: Path) -> None:
+    def __init__(self, model: Any, tokenizer: Any, learn: Sequence[Lesson], check: Sequence[Lesson], plan: TrainingPlan, out: Path) -> None:
         import torch
 
         self.model, self.tokenizer, self.plan, self.out = model, tokenizer, plan, out
-        learn, check = split_by_user(lessons, plan.held_out, plan.seed)
         if len(learn) < plan.batch_lessons:
             raise ConfigurationError(f"{len(learn)} lessons are too few to learn from")
         self.learn = [encoded(tokenizer, one, plan) for one in learn]
@@ -265,7 +272,11 @@ class _Run:
         longest = max(one.length for one in part)
         ids = torch.full((len(part), longest), int(self.tokenizer.pad_token_id or 0), dtype=torch.long)
         mask = torch.zeros((len(part), longest), dtype=torch.long)
-        rows, columns, targets, weights, labels = [], [], [], [], []
+        rows: list[int] = []
+        columns: list[int] = []
+        targets: list[int] = []
+        weights: list[float] = []
+        labels: list[int] = []
         for row, one in enumerate(part):
             ids[row, : one.length] = torch.tensor(one.prompt + one.answer)
             mask[row, : one.length] = 1
@@ -304,7 +315,9 @@ class _Run:
         """Weighted loss and accuracy of the label on the held-out lessons."""
         import torch
 
-        first = torch.tensor([self.tokenizer(BEGINNING + label, add_special_tokens=False)["input_ids"][self.check[0].label_at] for label in LABELS])
+        first = torch.tensor(
+            [self.tokenizer(BEGINNING + label, add_special_tokens=False)["input_ids"][self.check[0].label_at] for label in LABELS]
+        )
         self.model.eval()
         losses, right = [], 0
         with torch.no_grad():
