@@ -81,10 +81,13 @@ def list_(
         _print_json(known, packages)
         return
     rows = [("name", "kind", "weights", "revision", "from", "for the base")]
-    for entry in known.values():
-        rows.append((entry.name, entry.kind, entry.identity[:12], (entry.revision or "-")[:12], entry.source, entry.base or "-"))
-    for name, there in packages.items():
-        rows.append((name, "base", identity_of(name)[:12], "-", "installed" if there else "not installed", "-"))
+    rows += [
+        (entry.name, entry.kind, entry.identity[:12], (entry.revision or "-")[:12], entry.source, entry.base or "-")
+        for entry in known.values()
+    ]
+    rows += [
+        (name, "base", identity_of(name)[:12], "-", "installed" if there else "not installed", "-") for name, there in packages.items()
+    ]
     # not cut to a terminal's width: what is asked for here is copied elsewhere
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from detector.models.errors import IdleAdapter, KeysDiffer, MalformedModel, OtherBase
 from detector.models.files import ADAPTER_WEIGHTS, check_adapter
+from detector.models.quiet import quiet
 from stream.errors import ConfigurationError
 
 _CONTAINERS: Final = ("base_model", "model", "language_model", "text_model")
@@ -62,6 +63,11 @@ def attach(model: Any, directory: Path) -> tuple[Any, list[str]]:
         KeysDiffer: a weight is missing or left over.
         OtherBase: its weights have other shapes than this base.
     """
+    with quiet():
+        return _attached(model, directory)
+
+
+def _attached(model: Any, directory: Path) -> tuple[Any, list[str]]:
     import peft
     from peft.utils.save_and_load import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 

@@ -252,6 +252,8 @@ def _model(kind: Kind, found: Found, choice: Choice, labels: list[str] | None, f
         "trust_remote_code": False,
         "local_files_only": True,
         "output_loading_info": True,
+        # so that it says which; `_complete` refuses them
+        "ignore_mismatched_sizes": True,
     }
     if choice.precision in ("int8", "nf4"):
         given["quantization_config"] = _quantization(choice, kind)
