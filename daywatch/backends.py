@@ -5,7 +5,7 @@ What needs PyTorch is imported when a language model is asked for, and not befor
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -105,11 +105,31 @@ def backend_of(settings: "Settings") -> "Backend":
         ConfigurationError: there is none of that name, or its model cannot be read.
         TransientError: a server does not answer.
     """
-    if settings.detect.backend == "baseline":
-        from detector.baseline import Baseline
 
-        return Baseline.load(settings.detect.model, track=settings.detect.track, budget=settings.detect.budget)
-    return made(choice_of(settings))
+    def judge(lines: "Lines | None") -> "Backend":
+        if settings.detect.backend == "baseline":
+            from detector.baseline import Baseline
+
+            return Baseline.load(settings.detect.model, track=settings.detect.track, budget=settings.detect.budget)
+        return made(replace(choice_of(settings), lines=lines))
+
+    return with_lines(settings.detect.lines, settings.detect.device, judge)
+
+
+def with_lines(classifier: str | None, device: str, judge: "Callable[[Lines | None], Backend]") -> "Backend":
+    """The backend that `judge` makes, with the labels of a log-line classifier in its prompts and alerts, if one is named.
+
+    Raises:
+        ConfigurationError: the classifier cannot be loaded, or as `judge`.
+    """
+    if classifier is None:
+        return judge(None)
+    from detector.logline.classifier import LineClassifier
+    from detector.logline.events import EventLabels, WithLines
+
+    loaded = LineClassifier.load(classifier, device=device)
+    labels = EventLabels(loaded)
+    return WithLines(judge(labels.telling), labels, loaded.provenance)
 
 
 def made(choice: Choice) -> "Backend":
@@ -218,6 +238,8 @@ def _cascade(choice: Choice, triage: "Baseline", notes: "Notes | None") -> "Casc
     from detector.narrative.cascade import DEFAULT_SHARE, Cascade, alert_at, reach_of
 
     share = choice.share if choice.share is not None else DEFAULT_SHARE
+    if choice.model is not None:
+        notes = None  # its numbers hold behind the triage that it was fitted with
     thresholds = notes.thresholds if notes is not None else {}
     combination = Combination()
     if notes is not None and notes.combination is not None:
@@ -304,4 +326,5 @@ def spent_by(backend: "Backend") -> str | None:
     """What a language model has cost so far, in a sentence; None for backends that have none."""
     from detector.narrative.backend import NarrativeBackend
 
-    return backend.spent.text() if isinstance(backend, NarrativeBackend) else None
+    inner = getattr(backend, "backend", backend)
+    return inner.spent.text() if isinstance(inner, NarrativeBackend) else None

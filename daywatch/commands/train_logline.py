@@ -38,7 +38,7 @@ def logline(
     from detector.logline.training import Recipe, train
 
     recipe = Recipe(
-        base, _method(method), seed, each, apart, epochs, 2, rate, rank, layers, length, batch_tokens, _precision(precision), device
+        base, _method(method), seed, each, apart, epochs, 3, rate, rank, layers, length, batch_tokens, _precision(precision), device
     )
     with _steps() as step:
         trained = train(recipe, out, step)

@@ -71,7 +71,7 @@ def _backend(settings: "Settings", told: "Told") -> "Backend":
     """The backend that the alert names, made anew."""
     from dataclasses import replace
 
-    from daywatch.backends import NAMES, NO_ADAPTER, choice_of, made
+    from daywatch.backends import NAMES, NO_ADAPTER, choice_of, made, with_lines
 
     if told.by not in NAMES:
         raise ConfigurationError(f"the alert was raised by {told.by[:40]!r}, which this version does not know")
@@ -90,7 +90,8 @@ def _backend(settings: "Settings", told: "Told") -> "Backend":
         raise ConfigurationError("the alert's provenance holds something else than numbers where numbers belong") from error
     if told.by == "narrative":
         choice = replace(choice, base=said.get("base"), adapter=said.get("adapter", NO_ADAPTER), precision=said.get("precision", "auto"))
-    return made(choice)
+    lines = (settings.detect.lines or "shipped") if "lines" in said else None
+    return with_lines(lines, settings.detect.device, lambda told_lines: made(replace(choice, lines=told_lines)))
 
 
 def _alerts(settings: "Settings", uid: str, file: Path | None) -> "list[Told]":

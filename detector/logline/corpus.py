@@ -20,6 +20,8 @@ from detector.logline.slots import filled
 CATALOGUE: Final = "logline-templates.txt"
 OWN: Final = frozenset(row.system for row in rows())
 """Systems that are never kept out of training."""
+_TESTED: Final = 2
+"""Lines of each template that is tested on."""
 _LETTERS: Final = {"N": NORMAL, "S": SUSPICIOUS, "M": MALICIOUS, "I": INFORMATIONAL, "E": ERROR}
 
 
@@ -111,15 +113,14 @@ def split(each: int, seed: int, apart: float = 0.2) -> Split:
     learned = [template for template in left if template.name not in held]
     stopping = set(_drawn([template.name for template in learned], 0.1, seed, "stopping"))
     taught = [template for template in learned if template.name not in stopping]
-    some = max(1, each // 3)
     training = examples(taught, each, seed)
     seen = {example.text for example in training}
     return Split(
         training,
-        examples([template for template in learned if template.name in stopping], some, seed + 1),
-        [example for example in examples(taught, some, seed + 2) if example.text not in seen],
-        examples([template for template in left if template.name in held], some, seed + 3),
-        examples([template for template in known if template.system in away], some, seed + 4),
+        examples([template for template in learned if template.name in stopping], _TESTED, seed + 1),
+        [example for example in examples(taught, 1, seed + 2) if example.text not in seen],
+        examples([template for template in left if template.name in held], _TESTED, seed + 3),
+        examples([template for template in known if template.system in away], _TESTED, seed + 4),
     )
 
 

@@ -238,3 +238,13 @@ def test_whatever_events_say_the_rules_are_kept(rows: list[tuple[Kind, str, str,
 def test_activity_numbers_are_ocsfs() -> None:
     enum = SCHEMA["classes"]["detection_finding"]["attributes"]["activity_id"]["enum"]
     assert (enum[str(int(Activity.CREATE))], enum[str(int(Activity.UPDATE))]) == ("Create", "Update")
+
+
+def test_an_event_that_the_log_line_classifier_was_asked_about_carries_label_and_score() -> None:
+    window = window_record("ana", 0, [event(Kind.HTTP, "{e1}", FIRST), event(Kind.FILE, "{e1}", FIRST)], 0.9)
+    cited = (EventRef(Kind.HTTP, "{e1}"), EventRef(Kind.FILE, "{e1}"))
+    record = alert(window, cited=cited, line_labels={cited[0]: ("Malicious", 0.97)})
+    assert problems(record) == []
+    data = {each["name"]: each["data"] for each in record["evidences"]}
+    assert (data["http"]["line_label"], data["http"]["line_score"]) == ("Malicious", 0.97)
+    assert "line_label" not in data["file"]
