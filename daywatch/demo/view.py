@@ -20,6 +20,7 @@ from rich.text import Text
 from stream.kinds import KINDS, Kind, Millis
 
 _LINE_EVERY_MS: Millis = 5_000
+_SAME_LINE_EVERY_MS: Millis = 30_000
 _DAY_MS: Millis = 86_400_000
 
 
@@ -53,6 +54,7 @@ class View:
         self._console, self._title, self._zone = console, title, ZoneInfo(zone)
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
         self._line_ms: Millis = -_LINE_EVERY_MS
+        self._line = ""
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -68,18 +70,20 @@ class View:
         self._console.print(text)
 
     def show(self, seen: Seen) -> None:
-        """Bring the panel up to date; elsewhere than on a terminal, a line every five seconds."""
+        """Bring the panel up to date; elsewhere than on a terminal, a line every five seconds, and more seldom while nothing changes."""
         if self._live is not None:
             self._live.update(self.panel(seen))
         elif seen.elapsed_ms - self._line_ms >= _LINE_EVERY_MS:
-            self._line_ms = seen.elapsed_ms
-            self._console.print(self.line(seen), highlight=False, soft_wrap=True)
+            line = self.line(seen)
+            if line != self._line or seen.elapsed_ms - self._line_ms >= _SAME_LINE_EVERY_MS:
+                self._line_ms, self._line = seen.elapsed_ms, line
+                self._console.print(f"{seen.elapsed_ms / 1000:5.0f} s  {line}", highlight=False, soft_wrap=True)
 
     def line(self, seen: Seen) -> str:
-        """Where things stand, in one line."""
+        """Where things stand, in one line without the time."""
         read = "" if seen.read is None else f" ({seen.read:,} by the model)"
         return (
-            f"{seen.elapsed_ms / 1000:5.0f} s  {seen.phase}: {sum(seen.events.values()):,} of {seen.events_in_all:,} events, "
+            f"{seen.phase}: {sum(seen.events.values()):,} of {seen.events_in_all:,} events, "
             f"clock {self.instant(seen.clock_ms)}, {seen.windows:,} windows, {seen.verdicts:,} judged{read}, {seen.alerts} alerts"
         )
 

@@ -36,11 +36,18 @@ def state(elapsed_ms: int) -> Seen:
 
 
 def test_elsewhere_than_on_a_terminal_a_line_every_five_seconds_says_it_all() -> None:
-    lines = shown(state(0), state(4_999), state(5_000)).splitlines()
+    later = state(5_000)
+    later.windows = 41
+    lines = shown(state(0), state(4_999), later).splitlines()
     assert len(lines) == 3
     assert "1,000 of 2,000 events" in lines[0]
-    assert "clock Mon 2010-01-04 12:00, 40 windows, 30 judged, 2 alerts" in lines[1]
+    assert "clock Mon 2010-01-04 12:00, 41 windows, 30 judged, 2 alerts" in lines[1]
     assert lines[2] == "an alert"
+
+
+def test_while_nothing_changes_a_line_now_and_then_says_that_it_is_still_alive() -> None:
+    lines = shown(*(state(at_ms) for at_ms in range(0, 65_000, 5_000))).splitlines()
+    assert [line.split()[0] for line in lines] == ["0", "30", "60", "an"]
 
 
 def test_the_clock_is_the_organisations() -> None:
