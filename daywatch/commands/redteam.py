@@ -139,10 +139,8 @@ def _print(found: dict[str, Any]) -> None:
     ways = [("with defences", found)] + ([("without", found["undefended"])] if found["undefended"] is not None else [])
     for name, figures in ways:
         drawn = Table(title=name if len(ways) > 1 else None, title_justify="left", header_style="dim", box=None, padding=(0, 2, 0, 0))
-        for place, column in enumerate(
-            ("family", "attacks", "could be lowered", "lowered", "after the floor", "framed", "invalid", "echoed")
-        ):
-            drawn.add_column(column, justify="right" if place else "left")
+        for place, column in enumerate(("family", "attacks", "open", "lowered", "after the floor", "framed", "invalid", "echoed")):
+            drawn.add_column(column, justify="right" if place else "left", no_wrap=not place)
         for family, row in [*figures["by_family"].items(), ("all", figures)]:
             drawn.add_row(
                 *(family.replace("_", " "), str(row["n"]), str(row["eligible"]), _share(row["lowered"])),

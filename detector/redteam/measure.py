@@ -107,10 +107,10 @@ def measured(judges: Judges, stage: Stage, n: int = N, seed: int = 0, progress: 
     """
     tell = progress or (lambda _what, _done, _all: None)
     chance = random.Random(f"attacks {seed}")
-    before = _labels(judges, stage.malicious, "without attack", tell)
+    before = _labels(judges, stage.malicious, "without attack", tell, enough=n)
     bystanders = stage.innocent[: round(n * INNOCENT)]
     innocent = _labels(judges, bystanders, "innocent days", tell)
-    order = sorted(range(len(stage.malicious)), key=lambda place: before[place][0] == "normal")
+    order = sorted(range(len(before)), key=lambda place: before[place][0] == "normal")
     chosen = [order[place % len(order)] for place in range(n)] if order else []
     against = [family for family in FAMILIES if family not in FLOODS]
     plan: list[tuple[Scene, tuple[Label, Label], str, Label]] = [
@@ -122,7 +122,7 @@ def measured(judges: Judges, stage: Stage, n: int = N, seed: int = 0, progress: 
         tell("attacking", number, len(plan))
         attack = attacked(scene.day, scene.key, family, goal, chance)
         trials.append(Trial(family, goal, *label, scene.described(attack.day), attack.canaries))
-    report = Report(candidates=len(stage.malicious))
+    report = Report(candidates=len(before))
     report.defended = _outcomes(judges, judges.defended, trials, "with defences", tell)
     if judges.undefended is not None:
         report.undefended = _outcomes(judges, judges.undefended, trials, "without defences", tell)
@@ -166,18 +166,19 @@ def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 6) if whole else None
 
 
-def _labels(judges: Judges, scenes: Sequence[Scene], what: str, tell: Callable[[str, int, int], None]) -> list[tuple[Label, Label]]:
-    """Each scene's label without attack: the model's own, and after the floor."""
-    windows = [scene.window for scene in scenes]
-    own = [verdict.label for verdict in _batched(judges.plain, windows, what, tell)]
-    return [(label, floored(label, triage)) for label, triage in zip(own, judges.triage.judge(windows), strict=True)]
-
-
-def _batched(backend: Backend, windows: Sequence[Window], what: str, tell: Callable[[str, int, int], None]) -> list[Verdict]:
-    found: list[Verdict] = []
-    for begin in range(0, len(windows), _BATCH):
-        tell(what, begin, len(windows))
-        found += backend.judge(windows[begin : begin + _BATCH])
+def _labels(
+    judges: Judges, scenes: Sequence[Scene], what: str, tell: Callable[[str, int, int], None], enough: int | None = None
+) -> list[tuple[Label, Label]]:
+    """Labels without attack, the model's own and after the floor; until `enough` of them are not normal, or for all scenes."""
+    found: list[tuple[Label, Label]] = []
+    for begin in range(0, len(scenes), _BATCH):
+        telling = sum(own != "normal" for own, _ in found)
+        if enough is not None and telling >= enough:
+            break
+        tell(what, begin, len(scenes))
+        windows = [scene.window for scene in scenes[begin : begin + _BATCH]]
+        own = [verdict.label for verdict in judges.plain.judge(windows)]
+        found += [(label, floored(label, triage)) for label, triage in zip(own, judges.triage.judge(windows), strict=True)]
     return found
 
 
