@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "alerts": ("daywatch.commands.alerts:alerts", "Show alerts with the events they cite."),
     "score": ("daywatch.commands.score:score", "Compare verdicts and alerts with a ground truth."),
     "evaluate": ("daywatch.commands.evaluate:evaluate", "Evaluate a detector over a directory, without servers."),
+    "groups": ("daywatch.commands.groups:groups", "Show which threat groups texts are like; no attribution."),
     "train": ("daywatch.commands.train:app", "Fit a detector on a directory."),
     "models": ("daywatch.commands.models:app", "Keep models by name, pinned and checked file by file."),
     "schema": ("daywatch.commands.schema:schema", "Print the JSON Schema of an event, window, verdict or alert."),
