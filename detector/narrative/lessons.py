@@ -132,7 +132,9 @@ def curriculum_of(
         ]
     chance.shuffle(found.learn)
     chance.shuffle(found.check)
-    del found.learn[selection.most :], found.check[selection.checked :]
+    if selection.most is not None:
+        del found.learn[selection.most :]
+    del found.check[selection.checked :]
     return found
 
 

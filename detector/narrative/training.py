@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from detector.models.quiet import quiet
 from detector.narrative.answer import BEGINNING, written
 from detector.narrative.chat import rendered
 from detector.narrative.lessons import Lesson
@@ -131,7 +132,8 @@ def adapted(model: Any, plan: TrainingPlan) -> Any:
     config = LoraConfig(
         r=plan.rank, lora_alpha=2 * plan.rank, lora_dropout=0.0, target_modules=_targets(model, plan), task_type="CAUSAL_LM"
     )
-    return get_peft_model(model, config)
+    with quiet():
+        return get_peft_model(model, config)
 
 
 def _targets(model: Any, plan: TrainingPlan) -> list[str]:
