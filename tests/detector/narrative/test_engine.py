@@ -92,8 +92,8 @@ def test_states_of_a_shared_beginning_change_nothing() -> None:
 
 
 def test_answers_are_what_greedy_writing_one_by_one_gives(engine: Engine) -> None:
-    asked = prompts(4, longest=60)
-    given = labels(4)
+    asked = prompts(3, longest=40)
+    given = labels(3)
     answers = engine.explain(asked, given)
     for prompt, label, answer in zip(asked, given, answers, strict=True):
         assert answer == parsed(greedy(engine, prompt, label), len(prompt.aliases))
@@ -127,7 +127,7 @@ def test_any_models_answers_are_valid() -> None:
                 assert parsed(written(answer), len(prompt.aliases)) == answer
                 seen.add((len(answer.evidence), len(answer.reason) > 200))
             assert engine.spent.answer_tokens > 0
-    assert len(seen) > 10
+    assert len(seen) > 8
 
 
 def test_the_same_prompts_get_the_same_answers(engine: Engine) -> None:
