@@ -268,6 +268,7 @@ def _weights(choice: Choice) -> "tuple[str, str | None, Notes | None]":
     Raises:
         ConfigurationError: nothing says which base, or the adapter that comes with Daywatch is missing.
     """
+    from detector.models.registry import find
     from detector.narrative.notes import read_notes
 
     shipped = _shipped()
@@ -280,9 +281,10 @@ def _weights(choice: Choice) -> "tuple[str, str | None, Notes | None]":
             )
         return choice.base or SMALL_BASE, str(shipped), read_notes(shipped)
     adapter = choice.adapter or ""
-    directory = Path(adapter)
-    notes = read_notes(directory) if directory.is_dir() else None
-    base = choice.base or (notes.base if notes is not None else None) or _base_of(directory)
+    # a directory, or the name or hub id under which it was added: its notes lie beside it either way
+    found = find(adapter, adapter=True)
+    notes = read_notes(found.path)
+    base = choice.base or (notes.base if notes is not None else None) or found.base_source or _base_of(found.path)
     if base is None:
         raise ConfigurationError(f"detect.base: nothing says which base the adapter {choice.adapter} belongs to; name it with --base")
     return base, adapter, notes

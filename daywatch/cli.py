@@ -109,8 +109,8 @@ def with_common_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(**arguments: Any) -> Any:
-        ctx: typer.Context = arguments["ctx_"] if context is None else arguments[context]
-        arguments.pop("ctx_", None)
+        # a group's commands may be wrapped twice in one process: the inner wrapper's own parameter is not taken from it
+        ctx: typer.Context = arguments.pop("ctx_") if context is None else arguments[context]
         _remember(ctx, {name: arguments.pop(name) for name in added})
         return command(**arguments)
 

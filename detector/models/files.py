@@ -12,6 +12,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -228,7 +229,9 @@ def remembered_identity(directory: Path, notes: Path, *, adapter: bool = False) 
     except (OSError, ValueError, KeyError, TypeError):
         pass
     taken = identity(directory, adapter=adapter)
-    write_whole(note, json.dumps({"state": state, "identity": taken}).encode())
+    # a cache that cannot be written costs the time to read the weights again, nothing else
+    with suppress(OSError):
+        write_whole(note, json.dumps({"state": state, "identity": taken}).encode())
     return taken
 
 
