@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daywatch.cli import settings_of
+from daywatch.commands.train_groups import groups
 from daywatch.commands.train_logline import logline
 from daywatch.commands.train_narrative import narrative
 from stream.errors import ConfigurationError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Fit a detector on a directory.")
 _TRACKS = ("all", "shortcut-free")
+app.command("groups")(groups)
 app.command("logline")(logline)
 app.command("narrative")(narrative)
 Out = Annotated[Path, typer.Option("--out", help="The model file to write.", show_default=False)]

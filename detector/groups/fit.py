@@ -20,6 +20,8 @@ Step: TypeAlias = Callable[[str, int, int], None]
 EXTRA_WEIGHT: Final = 0.3
 """What a text about a group's software counts beside one about the group; a campaign's counts twice that."""
 PRECISION: Final = 127
+SHARPNESS: Final = 4.0
+"""Where no folds were trained to fit one."""
 
 
 @dataclass(frozen=True, slots=True)
