@@ -76,8 +76,8 @@ def test_an_unknown_track_is_wrong_usage(organisation: Path, tmp_path: Path) -> 
 
 
 def test_the_curve_is_a_picture(trained: tuple[Path, str]) -> None:
-    from xml.etree import ElementTree
+    from xml.etree import ElementTree as ET
 
-    root = ElementTree.fromstring((trained[0] / "loss.svg").read_text())
+    root = ET.fromstring((trained[0] / "loss.svg").read_text())
     assert root.tag.endswith("svg")
     assert len(root.findall(".//{*}polyline")) == 3
