@@ -113,7 +113,18 @@ def backend_of(settings: "Settings") -> "Backend":
             return Baseline.load(settings.detect.model, track=settings.detect.track, budget=settings.detect.budget)
         return made(replace(choice_of(settings), lines=lines))
 
-    return with_lines(settings.detect.lines, settings.detect.device, judge)
+    return with_groups(settings, with_lines(settings.detect.lines, settings.detect.device, judge))
+
+
+def with_groups(settings: "Settings", backend: "Backend") -> "Backend":
+    """The backend, with what its alerts resemble among threat groups, if that is asked for or a language model judges."""
+    wanted = settings.detect.groups
+    if not (settings.detect.backend != "baseline" if wanted is None else wanted):
+        return backend
+    from detector.groups.match import Resembling
+    from detector.groups.shipped import shipped_groups
+
+    return Resembling(backend, shipped_groups())
 
 
 def with_lines(classifier: str | None, device: str, judge: "Callable[[Lines | None], Backend]") -> "Backend":
@@ -328,5 +339,7 @@ def spent_by(backend: "Backend") -> str | None:
     """What a language model has cost so far, in a sentence; None for backends that have none."""
     from detector.narrative.backend import NarrativeBackend
 
-    inner = getattr(backend, "backend", backend)
+    inner = backend
+    while (wrapped := getattr(inner, "backend", None)) is not None:
+        inner = wrapped
     return inner.spent.text() if isinstance(inner, NarrativeBackend) else None

@@ -167,6 +167,7 @@ class DetectSettings(_Group):
     seconds_per_window: float | None = Field(default=None, gt=0)
     batch: int | None = Field(default=None, ge=1, le=100_000)
     lines: str | None = None
+    groups: bool | None = None
 
     @model_validator(mode="after")
     def _one_budget(self) -> "DetectSettings":

@@ -75,7 +75,7 @@ class Resembling:
 
     def __init__(self, backend: Backend, model: GroupsModel) -> None:
         self.name = backend.name
-        self.inner = backend
+        self.backend = backend
         self._model = model
 
     def judge(self, windows: Sequence[Window]) -> list[Verdict]:
@@ -85,7 +85,7 @@ class Resembling:
             PoisonError: as the other backend.
             TransientError: as the other backend.
         """
-        return [with_resemblance(verdict, self._model) for verdict in self.inner.judge(windows)]
+        return [with_resemblance(verdict, self._model) for verdict in self.backend.judge(windows)]
 
 
 def _share(technique: str, used: Sequence[str]) -> float:
