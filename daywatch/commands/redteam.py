@@ -63,7 +63,7 @@ def run_redteam(
         )
         report = measured(judges, scenes, n, seed, tell)
     found = {"backend": settings.detect.backend, "track": track, "seed": seed, **report.as_dict()}
-    _tell(found, out, json)
+    _tell(found, out, json=json)
 
 
 def judges_of(settings: "Settings", track: str) -> "Judges":
@@ -114,7 +114,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         yield lambda what, done, wanted: bars.update(work, description=what, completed=done, total=wanted)
 
 
-def _tell(found: dict[str, Any], out: Path | None, json: bool) -> None:
+def _tell(found: dict[str, Any], out: Path | None, *, json: bool) -> None:
     import orjson
 
     if out is not None:
