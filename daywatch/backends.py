@@ -180,10 +180,7 @@ def made_alike(choices: "Sequence[Choice]") -> "list[Backend]":
 
 def _here(choice: Choice) -> "Parts":
     base, adapter, notes = _weights(choice)
-    if choice.track != (notes.track if notes is not None else choice.track):
-        raise ConfigurationError(
-            f"detect.track: the adapter was trained on the track {notes.track if notes else ''}, not on {choice.track}"
-        )
+    _prompt_track(choice, notes)
     from detector.models.loading import load_causal
     from detector.narrative.engine import Engine
 
@@ -223,7 +220,8 @@ def with_model(
     from detector.narrative.shots import shots_of
 
     tokens = choice.prompt_tokens or (notes.budget if notes is not None else BUDGET)
-    composer = Composer(choice.track, tokens, model.count, shots=shots_of(choice.shots, choice.track), defended=choice.defended)
+    track = _prompt_track(choice, notes)
+    composer = Composer(track, tokens, model.count, shots=shots_of(choice.shots, track), defended=choice.defended)
     as_trained = choice.defended and choice.shots == 0 and choice.prompt_tokens is None
     if notes is not None and as_trained and notes.prompt != composer.identity:
         raise ConfigurationError(
@@ -249,7 +247,8 @@ def _cascade(choice: Choice, triage: "Baseline", notes: "Notes | None") -> "Casc
     from detector.narrative.cascade import DEFAULT_SHARE, Cascade, alert_at, reach_of
 
     share = choice.share if choice.share is not None else DEFAULT_SHARE
-    if choice.model is not None:
+    calibration = _calibration(notes)
+    if choice.model is not None or (notes is not None and notes.track != choice.track):
         notes = None  # its numbers hold behind the triage that it was fitted with
     thresholds = notes.thresholds if notes is not None else {}
     combination = Combination()
@@ -262,9 +261,21 @@ def _cascade(choice: Choice, triage: "Baseline", notes: "Notes | None") -> "Casc
         malicious=thresholds.get("malicious", triage.malicious_at),
         suspicious=thresholds.get("suspicious", triage.suspicious_at),
         alert=alert_at(choice.budget, thresholds, triage.alert_at),
-        calibration=_calibration(notes),
+        calibration=calibration,
         combination=combination,
     )
+
+
+def _prompt_track(choice: Choice, notes: "Notes | None") -> str:
+    """The track of the prompts: the adapter's. One that was trained without shortcuts may stand behind any triage, never the reverse.
+
+    Raises:
+        ConfigurationError: the adapter was trained on what the track forbids.
+    """
+    track = notes.track if notes is not None else choice.track
+    if track not in (choice.track, "shortcut-free"):
+        raise ConfigurationError(f"detect.track: the adapter was trained on the track {track}, which shows more than {choice.track} may")
+    return track
 
 
 def _calibration(notes: "Notes | None") -> "Calibration":

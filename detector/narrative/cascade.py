@@ -71,8 +71,8 @@ class Cascade:
             # what is alerted anyway may become graver by the model's word; its word alone raises no alert
             label = higher(label, own)
         final = higher(label, floor)
-        if final == "malicious":
-            # label, score and alert go together: whoever sorts by score finds what the floor holds up where its label says
+        if floor == "malicious":
+            # whoever sorts by score finds what the floor holds up where its label says
             score = max(score, self.malicious)
         return Judged(final, score, alert or floor == "malicious", held=final != label)
 

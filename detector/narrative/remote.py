@@ -11,6 +11,7 @@ The key is sent and nowhere else: not in errors, not in a repr. What a server sa
 import math
 import re
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ class Remote:
         self._server, self._wait = server, wait
         self._http = _client(server)
         self._pool = ThreadPoolExecutor(server.concurrency, "remote")
+        self.close = weakref.finalize(self, _let_go, self._http, self._pool)
+        """Let go of connections and threads; comes by itself when nobody asks any more."""
         self._count = count or _guessed
         self._optional: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}, "logprobs": True, "top_logprobs": _TOP}
         self._model, said = self._chosen(adapter)
@@ -99,11 +102,6 @@ class Remote:
     def count(self, text: str) -> int:
         """How many tokens a text has, or about how many."""
         return self._count(text)
-
-    def close(self) -> None:
-        """Let go of connections and threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._http.close()
 
     # what is asked ---------------------------------------------------------------------------------------------------
 
@@ -272,6 +270,11 @@ def _client(server: Server) -> "httpx2.Client":
     headers = {"authorization": f"Bearer {key}"} if key else {}
     limits = httpx2.Limits(max_connections=server.concurrency, max_keepalive_connections=server.concurrency)
     return httpx2.Client(base_url=server.url.rstrip("/"), headers=headers, timeout=server.timeout_s, limits=limits)
+
+
+def _let_go(http: "httpx2.Client", pool: ThreadPoolExecutor) -> None:
+    pool.shutdown(wait=False, cancel_futures=True)
+    http.close()
 
 
 def _messages(prompt: Prompt) -> list[dict[str, str]]:

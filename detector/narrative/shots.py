@@ -128,8 +128,10 @@ def shots_of(number: int, track: str) -> tuple[Shot, ...]:
     found = []
     for place in range(number):
         label, reason, features, events, cited = _DAYS[place]
-        prompt = compose(_window(place, features, events))
-        found.append(Shot(prompt.user, written(Answer(label, cited, reason))))
+        window = _window(place, features, events)
+        prompt, telling = compose(window), {window.events[number]["id"] for number in cited}
+        evidence = tuple(alias for alias, ref in enumerate(prompt.aliases) if ref.id in telling)
+        found.append(Shot(prompt.user, written(Answer(label, evidence, reason))))
     return tuple(found)
 
 
