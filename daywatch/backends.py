@@ -248,8 +248,8 @@ def _cascade(choice: Choice, triage: "Baseline", notes: "Notes | None") -> "Casc
 
     share = choice.share if choice.share is not None else DEFAULT_SHARE
     calibration = _calibration(notes)
-    if choice.model is not None or (notes is not None and notes.track != choice.track):
-        notes = None  # its numbers hold behind the triage that it was fitted with
+    if choice.model is not None:
+        notes = None  # its numbers hold behind the triage that it was fitted with; of the shipped one's tracks either will do
     thresholds = notes.thresholds if notes is not None else {}
     combination = Combination()
     if notes is not None and notes.combination is not None:
