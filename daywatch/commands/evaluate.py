@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -145,7 +146,8 @@ def _named(directories: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for directory in directories:
         name = directory.resolve().name or "directory"
-        found[name if name not in found else f"{name}-{len(found) + 1}"] = directory
+        free = next(one for one in chain([name], (f"{name}-{number}" for number in count(2))) if one not in found)
+        found[free] = directory
     return found
 
 
