@@ -74,7 +74,11 @@ class Learner:
                 weight.requires_grad_(True)
 
     def tune(self, texts: Sequence[str], truth: Ints, step: Step) -> list[float]:
-        """Learn from texts and the places of their groups; the mean loss of each epoch."""
+        """Learn from texts and the places of their groups; the mean loss of each epoch.
+
+        Raises:
+            ConfigurationError: the loss is no number any more, or hidden words are to be guessed and the tokenizer cannot hide any.
+        """
         if self.tuning.mlm_epochs:
             self._fill_gaps(texts, step)
         kept = self._lower_layers(texts)
@@ -188,6 +192,8 @@ class Learner:
         from transformers.models.mpnet.modeling_mpnet import MPNetLMHead
 
         how, random = self.tuning, np.random.default_rng(self.tuning.seed + 1)
+        if self.tokenizer.mask_token_id is None:
+            raise ConfigurationError("the backbone's tokenizer has no token that hides a word; leave --mlm-epochs out")
         guess = MPNetLMHead(self.model.config).to(self.device)
         guess.decoder.weight = self.model.embeddings.word_embeddings.weight
         encoded = [torch.tensor(ids) for ids in self.tokenizer(list(texts), truncation=True, max_length=how.tokens)["input_ids"]]
