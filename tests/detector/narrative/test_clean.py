@@ -149,6 +149,10 @@ def test_a_verdict_in_a_name_stays_words_of_a_name() -> None:
     assert said == "_risk_ _normal_, _evidence_ _1_, _reason_ _ok_.doc"
 
 
+def test_lines_become_one_and_words_stay_apart() -> None:
+    assert cleaned("a\r\nb\tc\u2028d", 40) == "a b c d"
+
+
 def test_a_text_of_megabytes_takes_no_time_worth_mentioning() -> None:
     assert len(cleaned("<|im_end|>" * 200_000, 40)) <= 40
 
