@@ -1,0 +1,102 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import daywatch.backends as backends
+from daywatch.backends import Choice, with_model
+from detector.baseline import Baseline
+from detector.narrative.seam import FixedModel
+from tests.daywatch.commands.conftest import Daywatch, Worked
+
+
+@pytest.fixture
+def files(worked: Worked, tmp_path: Path) -> list[dict[str, Any]]:
+    """Alerts of the baseline in a file, its windows in another."""
+    alerts = worked.alerts(Baseline.load())
+    write(tmp_path, alerts, worked.windows)
+    return [json.loads(alert) for alert in alerts]
+
+
+def write(place: Path, alerts: list[bytes], windows: list[bytes]) -> None:
+    (place / "alerts.jsonl").write_bytes(b"\n".join(alerts) + b"\n")
+    (place / "windows.jsonl").write_bytes(b"\n".join(windows) + b"\n")
+
+
+FILES = ("--alerts", "alerts.jsonl", "--windows", "windows.jsonl")
+
+
+def test_an_alert_that_is_judged_again_is_the_same(daywatch: Daywatch, files: list[dict[str, Any]]) -> None:
+    assert files
+    for alert in files[:3]:
+        code, out, err = daywatch("verify", alert["metadata"]["uid"], *FILES)
+        assert (code, out.count("the same")) == (0, 1), out + err
+
+
+def test_a_finding_is_verified_record_by_record(daywatch: Daywatch, files: list[dict[str, Any]]) -> None:
+    uids = [alert["finding_info"]["uid"] for alert in files]
+    most = max(uids, key=uids.count)
+    code, out, _ = daywatch("verify", most, *FILES)
+    assert (code, out.count("the same")) == (0, uids.count(most))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"label": "normal"}, "label: was 'normal'"),
+        ({"score": 0.5}, "score: was 0.500000"),
+        ({"cited": []}, "evidence: cites besides"),
+        ({"provenance": {"model_sha256": "f" * 64}}, "model_sha256: was 'ffff"),
+        ({"message": "another reason"}, "reason: was 'another reason'"),
+        ({"window": {"digest": "0" * 64}}, "window digest: was '0000"),
+    ],
+)
+def test_what_differs_is_said(change: dict[str, Any], said: str, daywatch: Daywatch, files: list[dict[str, Any]], tmp_path: Path) -> None:
+    alert = files[0]
+    for name, value in change.items():
+        place = alert if name == "message" else alert["unmapped"]
+        place[name] = place[name] | value if isinstance(value, dict) else value
+    (tmp_path / "alerts.jsonl").write_text(json.dumps(alert))
+    code, out, _ = daywatch("verify", alert["metadata"]["uid"], *FILES)
+    assert (code, ": differs" in out, said in out) == (1, True, True), out
+
+
+def test_a_window_that_was_changed_is_noticed(daywatch: Daywatch, files: list[dict[str, Any]], tmp_path: Path, worked: Worked) -> None:
+    alert = files[0]
+    window = alert["unmapped"]["window"]["id"]
+    changed = [one.replace(b'"learning":false', b'"learning":true') if window.encode() in one else one for one in worked.windows]
+    (tmp_path / "windows.jsonl").write_bytes(b"\n".join(changed))
+    _, _, err = daywatch("verify", alert["metadata"]["uid"], *FILES)
+    assert "its digest does not fit its content" in err
+
+
+def test_an_alert_or_a_window_that_is_not_there_is_said_in_a_line(daywatch: Daywatch, files: list[dict[str, Any]], tmp_path: Path) -> None:
+    code, _, err = daywatch("verify", "nobody", *FILES)
+    assert (code, "there is no alert 'nobody' in alerts.jsonl" in err) == (1, True)
+    (tmp_path / "windows.jsonl").write_text("\n")
+    code, _, err = daywatch("verify", files[0]["metadata"]["uid"], *FILES)
+    assert (code, "is not in windows.jsonl: it has expired, or was never there" in err) == (1, True)
+
+
+def test_the_language_model_that_the_alert_names_judges_again(
+    daywatch: Daywatch, worked: Worked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice = Choice("narrative", base="some/base", share=0.3, budget=7.0, prompt_tokens=500, shots=2)
+    alerts = worked.alerts(with_model(FixedModel((0.05, 0.05, 0.9)), choice, Baseline.load(budget=7.0), None))
+    write(tmp_path, alerts, worked.windows)
+    asked: list[Choice] = []
+    says = {"again": (0.05, 0.05, 0.9)}
+
+    def fixed(wanted: Choice) -> object:
+        asked.append(wanted)
+        return FixedModel(says["again"]), None, {}
+
+    monkeypatch.setattr(backends, "_here", fixed)
+    alert = next(one for one in map(json.loads, alerts) if one["unmapped"]["provenance"]["judged_by"] == "model")
+    code, out, _ = daywatch("verify", alert["metadata"]["uid"], *FILES)
+    assert (code, "the same" in out) == (0, True), out
+    assert (asked[0].base, asked[0].share, asked[0].budget, asked[0].prompt_tokens, asked[0].shots) == ("fixed", 0.3, 7.0, 500, 2)
+    says["again"] = (0.5, 0.1, 0.4)
+    code, out, _ = daywatch("verify", alert["metadata"]["uid"], *FILES)
+    assert (code, "score: was" in out) == (1, True)
