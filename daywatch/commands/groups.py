@@ -134,12 +134,13 @@ def _table(number: int, texts: list[str], likes: "list[Like]", by: str, known: "
     # texts are strangers': shown as text, never as markup, and without what would move the cursor
     shown = "".join(character if character.isprintable() else " " for character in texts[0])
     more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
-    title = Text(f"{number}  {shown[:100]}{'…' if len(shown) > 100 else ''}{more}")
-    table = Table(title=title, title_justify="left", caption=f"likeness by {by}, ATT&CK v{known.attack_version}; no attribution")
+    console = Console()
+    console.print(Text(f"{number}  {shown[:100]}{'…' if len(shown) > 100 else ''}{more}"), soft_wrap=True)
+    table = Table(caption=f"likeness by {by}, ATT&CK v{known.attack_version}; no attribution")
     table.add_column("group")
     table.add_column("name")
     table.add_column("score", justify="right")
     table.add_column("")
     for one in likes:
         table.add_row(one.group, Text(one.name), f"{one.score:.3f}", "named" if one.named else "")
-    Console().print(table)
+    console.print(table)

@@ -47,7 +47,8 @@ def objects() -> list[dict[str, Any]]:
         said = words.split()
         for number, technique in enumerate(TECHNIQUES):
             picked = " ".join(said[(number + shift) % len(said)] for shift in range(3))
-            text = f"[{name}](https://attack.mitre.org/groups/{key}) {VERBS[number]} {picked} against {said[number % len(said)]}.(Citation: Vendor {name})"
+            link = f"[{name}](https://attack.mitre.org/groups/{key})"
+            text = f"{link} {VERBS[number]} {picked} against {said[number % len(said)]}.(Citation: Vendor {name})"
             made.append(uses(key, f"t{technique}", text))
     made += [
         {"type": "malware", "id": "S1", "name": "Zubat", "x_mitre_aliases": ["Zubat", "ZBT-9"], "external_references": reference("S9001")},

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from detector.groups.corpus import Mask
@@ -13,7 +14,7 @@ TEXT = "sends cash from atm"
 
 def test_the_likeliest_group_comes_first_with_its_name_and_probability() -> None:
     (found,) = likenesses([[TEXT]], WordScorer(MODEL), MODEL, 5)
-    assert [one.group for one in found][0] == "G0002"
+    assert found[0].group == "G0002"
     assert found[0].name == "Brass Owl"
     assert sum(one.score for one in found) == pytest.approx(1, abs=1e-3)
     assert found == sorted(found, key=lambda one: -one.score)
@@ -47,7 +48,7 @@ def test_the_texts_of_a_report_add_up() -> None:
 
 
 def test_a_name_of_two_groups_names_neither() -> None:
-    lexical = fit_lexical(["a1 b1", "c1 d1", "e1 f1"], [0, 1, 2], ("G0001", "G0002", "G0003"))
+    lexical = fit_lexical(["a1 b1", "c1 d1", "e1 f1"], np.array([0, 1, 2]), ("G0001", "G0002", "G0003"))
     aliases = {"G0001": ("Twin X1",), "G0002": ("Twin X1",)}
     model = GroupsModel("1", {}, aliases, {}, {}, Mask.of_spellings({"Twin X1": "the group"}), lexical, {})
     (found,) = likenesses([["Twin X1"]], WordScorer(model), model, 3)

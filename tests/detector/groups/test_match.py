@@ -35,15 +35,15 @@ def verdict(**given: object) -> Verdict:
 
 def test_groups_that_share_more_and_rarer_techniques_come_first() -> None:
     found = likely_groups(("T1052.001", "T1078"), "", MODEL)
-    assert [one.group for one in found][0] == "G0001"
+    assert found[0].group == "G0001"
     assert (found[0].score, found[0].shared) == (1.0, ("T1052.001", "T1078"))
     # the rare technique weighs log(1 + 3/1), the common one log(1 + 3/3)
     assert found[1].score == pytest.approx(np.log(2) / (np.log(4) + np.log(2)), abs=1e-4)
 
 
 def test_words_decide_between_groups_that_share_as_much() -> None:
-    assert [one.group for one in likely_groups(("T1078",), "swift atm cash", MODEL)][0] == "G0002"
-    assert [one.group for one in likely_groups(("T1078",), "usb mega rclone", MODEL)][0] == "G0001"
+    assert likely_groups(("T1078",), "swift atm cash", MODEL)[0].group == "G0002"
+    assert likely_groups(("T1078",), "usb mega rclone", MODEL)[0].group == "G0001"
 
 
 def test_a_parent_or_a_sub_technique_counts_half() -> None:
