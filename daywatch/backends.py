@@ -194,11 +194,6 @@ def _here(choice: Choice) -> "Parts":
     return Engine(loaded), notes, named
 
 
-def _prompts_track(choice: Choice, notes: "Notes | None") -> str:
-    """Whose features prompts show: what an adapter was trained on; shortcut-free prompts serve both tracks."""
-    return notes.track if notes is not None else choice.track
-
-
 def _on_a_server(choice: Choice) -> "Parts":
     from detector.narrative.notes import read_notes
     from detector.narrative.remote import Remote
