@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from stream.synth import write_organisation
+from windowing.calendar import DAY_MS, WindowSpec
+from windowing.offline import windows_of
+
 HEAVY = (
     "torch",
     "transformers",
@@ -19,14 +23,17 @@ HEAVY = (
     "tokenizers",
 )
 
-# stands in front of a program: who asks for one of these gets what somebody gets who has not installed it
+# runs before a program: nothing finds these any more, as where they are not installed
 WITHOUT = f"""
 import sys
 class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {HEAVY!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Without())
+        return None if name.partition(".")[0] in {HEAVY!r} else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 """
 
 
@@ -67,20 +74,38 @@ def test_every_command_explains_itself_without_models() -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_windows_are_judged_by_the_baseline_without_models(tmp_path: Path) -> None:
-    program = (
-        "from pathlib import Path\n"
-        "from detector.baseline import Baseline\n"
-        "from stream.synth import write_organisation\n"
-        "from windowing.calendar import DAY_MS, WindowSpec\n"
-        "from windowing.offline import windows_of\n"
-        "from windowing.record import parse_window\n"
-        "place = Path(sys.argv[1])\n"
-        "write_organisation(place, 12, 28, 3, 1, 'UTC')\n"
-        "judge = Baseline.load(None)\n"
-        "batches = windows_of(place, WindowSpec(size_ms=DAY_MS, hop_ms=DAY_MS), 'UTC')\n"
-        "print(sum(len(judge.judge([parse_window(w.encode()) for w in batch.windows['value']])) for batch in batches))\n"
-    )
-    done = without_models(program, str(tmp_path / "org"))
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of windows of a small made-up organisation."""
+    place = tmp_path_factory.mktemp("organisation")
+    write_organisation(place / "org", 12, 28, 3, 1, "UTC")
+    made = windows_of(place / "org", WindowSpec(size_ms=DAY_MS, hop_ms=DAY_MS), "UTC")
+    file = place / "windows.jsonl"
+    file.write_text("".join(f"{value}\n" for batch in made for value in batch.windows["value"]), encoding="utf-8")
+    return file
+
+
+def test_windows_are_judged_by_the_baseline_without_models(windows: Path) -> None:
+    done = without_models(COMMAND, "judge", str(windows), "--backend", "baseline")
     assert done.returncode == 0, done.stderr.decode()
-    assert int(done.stdout) > 100
+    assert len(done.stdout.splitlines()) == len(windows.read_bytes().splitlines()) > 100
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["judge", "{windows}", "--backend", "narrative", "--adapter", "none"],
+        ["demo", "--backend", "narrative"],
+        ["classify", "{windows}"],
+        ["train", "narrative", "{windows}", "--out", "{windows}.out"],
+    ],
+    ids=lambda asked: asked[0] if isinstance(asked, list) else None,
+)
+def test_what_needs_models_says_in_one_sentence_what_to_install(asked: list[str], windows: Path) -> None:
+    done = without_models(COMMAND, *(part.format(windows=windows) for part in asked))
+    said = done.stderr.decode()
+    assert done.returncode == 1, said
+    assert done.stdout == b""
+    assert "pip install 'daywatch[llm]'" in said.splitlines()[-1]
+    assert said.splitlines()[-1].startswith("daywatch: error: ")
+    assert "Traceback" not in said
