@@ -223,6 +223,11 @@ def _entry(source: str, revision: str | None, known: Mapping[str, Registered]) -
 
 
 def _checked(entry: Registered, adapter: bool, places: Places) -> Found:
+    if (entry.kind == "adapter") is not adapter:
+        wanted = "an adapter" if adapter else "a whole model"
+        raise MalformedModel(
+            f"{entry.name}: added as {'an adapter' if entry.kind == 'adapter' else 'a whole model'}, and {wanted} is wanted here"
+        )
     path = Path(entry.path)
     if not path.is_dir():
         raise MissingWeights(f"{entry.name}: {path} is gone; `daywatch models add {entry.source}` brings it back")

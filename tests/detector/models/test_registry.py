@@ -141,6 +141,15 @@ def test_an_adapter_says_when_its_base_changed(tmp_path: Path, places: Places) -
     assert verify("adapter", places) == [f"its base {base} has other weights than when it was added"]
 
 
+def test_an_adapters_name_is_no_base_and_a_bases_no_adapter(tmp_path: Path, places: Places) -> None:
+    add(str(a_base(tmp_path / "base")), places=places)
+    add(str(an_adapter(tmp_path / "adapter", "nowhere")), base="base", places=places)
+    with pytest.raises(MalformedModel, match="adapter: added as an adapter, and a whole model is wanted"):
+        find("adapter", places=places)
+    with pytest.raises(MalformedModel, match="base: added as a whole model, and an adapter is wanted"):
+        find("base", adapter=True, places=places)
+
+
 def test_what_cannot_be_loaded_is_not_added(tmp_path: Path, places: Places) -> None:
     base = a_base(tmp_path / "base")
     (base / "model.safetensors").rename(base / "pytorch_model.bin")
