@@ -48,10 +48,10 @@ _SMALL: Final[dict[str, Any]] = {
     "head_dim": 16,
 }
 _SMALL_LINEAR: Final[dict[str, Any]] = {
-    "linear_num_key_heads": 2,
-    "linear_num_value_heads": 4,
+    "linear_num_key_heads": 4,
+    "linear_num_value_heads": 32,  # NF4 on a CPU wants multiples of 32 in every layer
     "linear_key_head_dim": 16,
-    "linear_value_head_dim": 16,
+    "linear_value_head_dim": 2,
 }
 _WORDS: Final = ("document", "drive in", "late", "new machine", "first drive here", "program or archive", "attachments outside", "job site")
 _PADDING: Final = "x"
