@@ -186,23 +186,11 @@ def _by_draw(figures: Figures, name: str) -> Table:
 def _against_triage(named: Mapping[str, Figures]) -> Table:
     rows = []
     for name, found in named.items():
-        for who in ("cascade", "triage"):
-            same = found["same_alerts"][who]
-            insiders = same["insiders"]
-            rows.append(
-                Row(
-                    [
-                        f"{name}, {'triage and model' if who == 'cascade' else 'triage alone'}",
-                        three(found["pr_auc"][who]),
-                        number(same["alerts"]),
-                        three(same["precision"]),
-                        three(same["recall"]),
-                        f"{number(insiders['caught'])} of {number(insiders['total'])}",
-                        *(three(each[who]) for each in found["at_alert_budget"].values()),
-                    ],
-                    strong=who == "cascade",
-                )
-            )
+        rows += [
+            Row([f"cascade, {name}", *_compared(found, "cascade")], strong=True),
+            Row([f"triage, {name}", *_compared(found, "triage")]),
+            Row([f"gain, {name}", *_gains(found)]),
+        ]
     gains = [f"{name} {found['pr_auc']['gain']:+.3f}{_between(found['pr_auc'].get('gain_interval'))}" for name, found in named.items()]
     budgets = list(next(iter(named.values()))["at_alert_budget"])
     note = (
@@ -211,6 +199,29 @@ def _against_triage(named: Mapping[str, Figures]) -> Table:
     )
     columns = ["", "PR-AUC", "alerts", "precision", "recall", "insiders", *(f"{budget} a day" for budget in budgets)]
     return Table(columns, rows, "At the same number of alerts", note)
+
+
+def _compared(found: Figures, who: str) -> list[str]:
+    same, insiders = found["same_alerts"][who], found["same_alerts"][who]["insiders"]
+    return [
+        three(found["pr_auc"][who]),
+        number(same["alerts"]),
+        three(same["precision"]),
+        three(same["recall"]),
+        f"{number(insiders['caught'])} of {number(insiders['total'])}",
+        *(three(each[who]) for each in found["at_alert_budget"].values()),
+    ]
+
+
+def _gains(found: Figures) -> list[str]:
+    ours, theirs = (found["same_alerts"][who] for who in ("cascade", "triage"))
+    return [
+        f"{found['pr_auc']['gain']:+.3f}",
+        "",
+        *(f"{ours[name] - theirs[name]:+.3f}" for name in ("precision", "recall")),
+        f"{ours['insiders']['caught'] - theirs['insiders']['caught']:+d}",
+        *(f"{each['cascade'] - each['triage']:+.3f}" for each in found["at_alert_budget"].values()),
+    ]
 
 
 def _between(interval: "Iterable[float] | None") -> str:
@@ -272,6 +283,10 @@ def _tiles(named: Mapping[str, Figures], found: Figures) -> list[Tile]:
     by_track = {NAMES[name.replace("_", "-")]: value for name, value in found["pr_auc"].items()}
     tiles += [Tile(f"PR-AUC, {name}", three(value)) for name, value in by_track.items()]
     tiles += [Tile(f"recall at 1 % FPR, {name}", three(figures["recall_at_fpr"]["0.01"]["recall"])) for name, figures in named.items()]
+    for name, figures in found.get("tracks", named).items():
+        if "against_triage" in figures:
+            gain, track = figures["against_triage"]["pr_auc"]["gain"], NAMES.get(name.replace("_", "-"), name)
+            tiles.append(Tile(f"PR-AUC over triage, {track}", f"{gain:+.3f}", "good" if gain > 0 else "bad"))
     tiles.append(Tile("evidence F1, right alerts", three(found["evidence"]["f1"])))
     if found.get("insiders"):
         tiles.append(Tile("insiders caught", f"{number(found['insiders']['caught'])} of {number(found['insiders']['total'])}"))

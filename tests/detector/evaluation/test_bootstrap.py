@@ -34,3 +34,13 @@ def test_the_interval_is_the_middle_of_the_replicates_and_leaves_out_those_witho
     assert interval(values).low == pytest.approx(0.025)
     assert interval(values).high == pytest.approx(0.975)
     assert np.isnan(interval(np.array([np.nan])).low)
+
+
+def test_a_row_of_a_sample_counts_for_as_many_as_it_stands_for() -> None:
+    chance = np.random.default_rng(3)
+    user, truth, score = np.arange(20) % 5, np.arange(20) < 6, chance.random(20)
+    weight, drawn = chance.integers(1, 4, 20), draw_users(5, replicates=10, seed=1)
+    found = ranking_replicates(truth, score, user, drawn, weight=weight.astype(np.float64))
+    rows = np.repeat(np.arange(20), weight)
+    whole = ranking_replicates(truth[rows], score[rows], user[rows], drawn)
+    assert found.average_precision == pytest.approx(whole.average_precision, nan_ok=True)
