@@ -81,16 +81,22 @@ class Learner:
         """
         if self.tuning.mlm_epochs:
             self._fill_gaps(texts, step)
-        kept = self._lower_layers(texts)
-        return self._epochs(kept, truth, step)
+        return self.tune_kept(self.kept(texts), truth, step)
+
+    def tune_kept(self, kept: Sequence[Any], truth: Ints, step: Step) -> list[float]:
+        """Learn from what `kept` said of texts; the mean loss of each epoch."""
+        return self._epochs(list(kept), truth, step)
 
     def log_probabilities(self, texts: Sequence[str]) -> Floats:
         """Natural logarithms of probabilities among the groups, shape (n, groups)."""
+        return self.log_probabilities_kept(self.kept(texts))
+
+    def log_probabilities_kept(self, kept: Sequence[Any]) -> Floats:
+        """The same, from what `kept` said of texts."""
         import torch
 
         self._train(False)
-        kept = self._lower_layers(texts)
-        found = np.zeros((len(texts), len(self.groups)), np.float32)
+        found = np.zeros((len(kept), len(self.groups)), np.float32)
         for places in _batches(np.argsort([len(one) for one in kept], kind="stable"), _EVALUATED):
             with torch.no_grad():
                 found[places] = torch.log_softmax(self._logits([kept[place] for place in places]), dim=-1).cpu().numpy()
@@ -114,7 +120,7 @@ class Learner:
         for layer in self.model.encoder.layer[self._lower :]:
             layer.train(learning)
 
-    def _lower_layers(self, texts: Sequence[str]) -> list[Any]:
+    def kept(self, texts: Sequence[str]) -> list[Any]:
         """What the layers that stay say of each text: tensors (tokens, width), bfloat16, in memory."""
         import torch
 
@@ -233,14 +239,21 @@ def tuned_out_of_fold(
 ) -> Floats:
     """Log-probabilities (n, groups) of texts by models that were not trained on them; rows of texts that no fold tests stay 0."""
     scores = np.zeros((len(texts), len(groups)), np.float32)
+    kept: list[Any] = []
     for number, fold in enumerate(folds):
 
         def told(what: str, done: int, of: int, at: int = number) -> None:
             step(f"fold {at + 1}: {what}", done, of)
 
         learner = Learner(base, groups, tuning, device)
-        learner.tune([texts[place] for place in fold.train], truth[fold.train], told)
-        scores[fold.test] = learner.log_probabilities([texts[place] for place in fold.test])
+        if tuning.mlm_epochs:
+            # the step before sees the training texts alone, and moves what the layers above are given
+            learner.tune([texts[place] for place in fold.train], truth[fold.train], told)
+            scores[fold.test] = learner.log_probabilities([texts[place] for place in fold.test])
+            continue
+        kept = kept or learner.kept(texts)
+        learner.tune_kept([kept[place] for place in fold.train], truth[fold.train], told)
+        scores[fold.test] = learner.log_probabilities_kept([kept[place] for place in fold.test])
     return scores
 
 
