@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def batches(lengths: Sequence[int], budget: int, most_rows: int = 1 << 30) -> list[list[int]]:
+def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Places of rows in batches whose rows, padded to the longest of them, stay within a budget of tokens.
 
     Longest first: little padding, and what does not fit shows at once. A row that is longer than the budget goes alone.
@@ -14,7 +14,7 @@ def batches(lengths: Sequence[int], budget: int, most_rows: int = 1 << 30) -> li
     made: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
         row = made[-1] if made else []
-        if row and (len(row) + 1) * lengths[row[0]] <= budget and len(row) < most_rows:
+        if row and (len(row) + 1) * lengths[row[0]] <= budget:
             row.append(place)
         else:
             made.append([place])
