@@ -58,6 +58,8 @@ class Alert:
     reason: str = ""
     traits: tuple[str, ...] = ()
     techniques: tuple[tuple[str, str], ...] = ()
+    resembles: tuple[str, ...] = ()
+    """Names of threat groups that its newest record resembles."""
     learning: bool = False
     updates: int = 0
     events: dict[tuple[Kind, str], ShownEvent] = field(default_factory=dict)
@@ -112,6 +114,8 @@ class Findings:
             alert.reason += f": {record['evidences'][0]['data']['line']}"
         alert.traits = tuple(dict.fromkeys((*alert.traits, *(str(trait["name"]) for trait in info.get("traits", ())))))
         alert.techniques = tuple(dict.fromkeys((*alert.techniques, *map(_technique, record.get("attacks", ())))))
+        like = record.get("unmapped", {}).get("resembles", {}).get("groups", ())
+        alert.resembles = tuple(f"{group['name']} {float(group['score']):.2f}" for group in like)
         alert.updates += record.get("activity_id") == 2
         self.by_uid[uid] = alert
         return Change(alert, tuple(new), risk_before)
@@ -197,6 +201,9 @@ def alert_text(record: Mapping[str, Any] | bytes | Alert, zone: str = "UTC") -> 
     parts: list[RenderableType] = [_head(alert, tz), Padding(Text(plain(alert.reason, 1_000)), (0, 0, 0, 4), expand=False)]
     if signs := _signs(alert):
         parts.append(Padding(signs, (0, 0, 0, 4), expand=False))
+    if alert.resembles:
+        like = ", ".join(map(plain, alert.resembles))
+        parts.append(Padding(Text(f"resembles, without being attributed to: {like}", style="dim"), (0, 0, 0, 4), expand=False))
     parts += [_Events(alert.in_order(), tz), Padding(_tail(alert, tz), (0, 0, 0, 4), expand=False), Text()]
     return Group(*parts)
 

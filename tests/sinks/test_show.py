@@ -50,6 +50,16 @@ def test_an_alert_tells_who_when_why_and_the_cited_events_in_order() -> None:
     assert f"alert {uid}, created Tue  6 Jul 00:00" in text
 
 
+def test_what_an_alert_resembles_is_shown_as_no_attribution() -> None:
+    groups = [{"uid": "G0001", "name": "Amber [bold]Fox\x1b[2J", "score": 0.7}, {"uid": "G0002", "name": "Brass Owl", "score": 0.25}]
+    [record] = records(day_of("ana", 0, 0.9), extras={"resembles": {"note": "", "groups": groups}})
+    text = shown(alert_text(record))
+    assert "resembles, without being attributed to: Amber [bold]Fox" in text
+    assert "0.70, Brass Owl 0.25" in text
+    assert "\x1b" not in text
+    assert "resembles" not in shown(alert_text(records(day_of("ana", 0, 0.9))[0]))
+
+
 def test_times_are_those_of_the_organisation() -> None:
     [record] = records(day_of("ana", 0, 0.9))
     assert "06:32" in shown(alert_text(record, "Asia/Kolkata"))

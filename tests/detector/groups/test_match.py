@@ -84,3 +84,18 @@ def test_a_backend_that_resembles_judges_as_the_one_within() -> None:
     outer = Resembling(inner, MODEL)
     assert outer.name == inner.name
     assert judged(outer, [window]) == judged(inner, [window])
+
+
+def test_an_alert_with_what_it_resembles_keeps_every_rule_of_ocsf() -> None:
+    from jsonschema import Draft202012Validator
+
+    from sinks.ocsf import encode
+    from sinks.ocsf_schema import alert_json_schema
+    from tests.sinks.ocsf_rules import problems
+    from tests.sinks.test_ocsf import alert
+
+    said = with_resemblance(verdict(), MODEL).extras
+    record = json.loads(encode(alert(extras=said)))
+    assert record["unmapped"]["resembles"]["groups"][0]["uid"] == "G0001"
+    assert problems(record) == []
+    assert list(Draft202012Validator(alert_json_schema()).iter_errors(record)) == []
