@@ -3,12 +3,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 import daywatch.backends as backends
 from daywatch.backends import Choice, with_model
 from detector.baseline import Baseline
 from detector.narrative.seam import FixedModel
+from stream.kafka_transactions import producer_config
+from stream.partitioner import partition_of
 from tests.daywatch.commands.conftest import Daywatch, Worked
+from tests.servers import EmbeddedBroker, create_topics
+from tests.sinks.test_detect_worker import TOPICS
+from windowing.record import parse_window
 
 
 @pytest.fixture
@@ -100,3 +106,27 @@ def test_the_language_model_that_the_alert_names_judges_again(
     says["again"] = (0.5, 0.1, 0.4)
     code, out, _ = daywatch("verify", alert["metadata"]["uid"], *FILES)
     assert (code, "score: was" in out) == (1, True)
+
+
+def test_alert_and_window_are_found_on_their_topics(
+    daywatch: Daywatch, worked: Worked, embedded_broker: EmbeddedBroker, namespace: str
+) -> None:
+    broker, alerts = embedded_broker.bootstrap_servers, worked.alerts(Baseline.load())
+    create_topics(broker, [f"{namespace}.windows", f"{namespace}.alerts"], partitions=TOPICS.partitions)
+    producer = Producer(producer_config({"bootstrap.servers": broker}))
+    for record in worked.windows:
+        key = parse_window(record).user.encode()
+        producer.produce(f"{namespace}.windows", record, key=key, partition=partition_of(key, TOPICS.partitions))
+    for alert in alerts:
+        producer.produce(f"{namespace}.alerts", alert.replace(b'"topic":"windows"', f'"topic":"{namespace}.windows"'.encode()), partition=0)
+    assert producer.flush(30) == 0
+    where = ("--namespace", namespace, "--bootstrap-servers", broker, "--set", "kafka.embedded=true")
+    told = json.loads(alerts[-1])
+    code, out, err = daywatch("verify", told["metadata"]["uid"], *where)
+    assert (code, "the same" in out) == (0, True), out + err
+    told["unmapped"]["window"] |= {"offset": 10**6, "topic": f"{namespace}.windows"}
+    told["metadata"]["uid"] = "of-a-window-that-is-gone"
+    producer.produce(f"{namespace}.alerts", json.dumps(told).encode(), partition=1)
+    assert producer.flush(30) == 0
+    code, _, err = daywatch("verify", "of-a-window-that-is-gone", *where)
+    assert (code, "offset 1000000: it has expired, or was never there" in err) == (1, True), err
