@@ -24,6 +24,8 @@ from detector.logline.notes import LineNotes, write_notes
 from stream.errors import ConfigurationError
 
 _WORK: Final = ".training"
+_EVERY: Final = 50
+"""Steps from one checkpoint to the next."""
 _RATES: Final = {"lora": 1e-3, "full": 5e-5}
 
 
@@ -199,8 +201,11 @@ def _loaded(recipe: Recipe) -> tuple[Any, Any, str]:
 def _with_lora(model: Any, recipe: Recipe) -> Any:
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
+    from detector.models.quiet import quiet
+
     if recipe.precision == "nf4":
-        model = prepare_model_for_kbit_training(model)
+        with quiet():
+            model = prepare_model_for_kbit_training(model)
     config = LoraConfig(
         task_type="SEQ_CLS",
         r=recipe.rank,
@@ -209,7 +214,8 @@ def _with_lora(model: Any, recipe: Recipe) -> Any:
         target_modules=_targets(model, recipe.layers),
         modules_to_save=[_head_of(model)],
     )
-    return get_peft_model(model, config)
+    with quiet():
+        return get_peft_model(model, config)
 
 
 def _head_of(model: Any) -> str:
@@ -279,7 +285,7 @@ def _epoch(run: _Run, encoded: Sequence[tuple[list[int], int]], tokenizer: Any, 
         run.optimizer.zero_grad(set_to_none=True)
         run.losses.append(loss)
         run.step = place + 1
-        if run.step % 50 == 0:
+        if run.step % _EVERY == 0:
             run.save()
         step(f"epoch {run.epoch + 1}, loss {loss:.3f}", before + place + 1, total)
 
@@ -340,6 +346,8 @@ def _figures(classifier: LineClassifier, lines: Split) -> dict[str, Any]:
 
 
 def _write(run: _Run, tokenizer: Any, base_sha256: str, lines: Split, figures: Any, plain: Any, out: Path) -> None:
+    from detector.models.quiet import quiet
+
     recipe = run.recipe
     made = {
         "by": f"daywatch {version('daywatch')}",
@@ -355,10 +363,10 @@ def _write(run: _Run, tokenizer: Any, base_sha256: str, lines: Split, figures: A
     if recipe.method == "lora":
         # peft would store where the base lies on this machine
         run.model.peft_config["default"].base_model_name_or_path = recipe.base
-        run.model.save_pretrained(out, safe_serialization=True)
     else:
-        run.model.save_pretrained(out, safe_serialization=True)
         tokenizer.save_pretrained(out)
+    with quiet():
+        run.model.save_pretrained(out)
     write_notes(out, LineNotes(recipe.base, base_sha256, LABELS, length=recipe.length, made=made))
     (out / "README.md").write_text(card(recipe, base_sha256, made), encoding="utf-8")
 
