@@ -116,6 +116,8 @@ def overview_page(found: Figures) -> Page:
     ranks = [row for name, one in each.items() for row in _ranks(name, one)] + _ranks("mean", found, strong=True)
     note = f"Each directory: {found['balanced']['draws']} draws of {2 * found['balanced']['each']}. {_WHAT_LABELS_ARE}"
     columns = ["", "PR-AUC", "recall, 1 % FPR", "ECE"]
+    if any("against_triage" in figures for figures in found["tracks"].values()):
+        columns += ["triage PR-AUC", "gain"]
     return Page(
         title="Daywatch evaluation",
         subtitle=(
@@ -143,11 +145,19 @@ def _ranks(title: str, found: Figures, *, strong: bool = False) -> list[Row]:
                 three(found["pr_auc"][name]),
                 three(found["recall_at_fpr"][name].get("0.01")),
                 three(figures["ece"]),
+                *_beside_triage(figures),
             ],
             strong=strong,
         )
         for name, figures in found["tracks"].items()
     ]
+
+
+def _beside_triage(figures: Figures) -> list[str]:
+    if "against_triage" not in figures:
+        return []
+    compared = figures["against_triage"]["pr_auc"]
+    return [three(compared["triage"]), f"{compared['gain']:+.3f}"]
 
 
 def _what_is_balanced(found: Figures) -> str:
@@ -281,7 +291,8 @@ def _tiles(named: Mapping[str, Figures], found: Figures) -> list[Tile]:
         names = {"accuracy": "accuracy", "macro_f1": "macro F1", "malicious_recall": "malicious recall", "valid_format": "valid format"}
         tiles += [Tile(f"{text}, balanced", three(found[name])) for name, text in names.items()]
     by_track = {NAMES[name.replace("_", "-")]: value for name, value in found["pr_auc"].items()}
-    tiles += [Tile(f"PR-AUC, {name}", three(value)) for name, value in by_track.items()]
+    estimated = " estimate" if found["ranked_by"].startswith("model alone") else ""
+    tiles += [Tile(f"PR-AUC{estimated}, {name}", three(value)) for name, value in by_track.items()]
     tiles += [Tile(f"recall at 1 % FPR, {name}", three(figures["recall_at_fpr"]["0.01"]["recall"])) for name, figures in named.items()]
     for name, figures in found.get("tracks", named).items():
         if "against_triage" in figures:

@@ -9,8 +9,9 @@ import pytest
 
 from detector.evaluation.evaluate import Evaluation, Plan, evaluate
 from detector.evaluation.figures import json_safe
+from detector.evaluation.several import combined
 from detector.verdict import EventRef, Verdict
-from sinks.evaluation_report import evaluation_page
+from sinks.evaluation_report import evaluation_page, overview_page
 from sinks.report import render
 from stream.errors import PoisonError
 from tests.detector.evaluation.organisation import write_organisation
@@ -138,3 +139,16 @@ def test_the_page_shows_the_draws_and_the_comparison(which: str, request: pytest
     assert ("At the same number of alerts" in page) == (which == "whole")
     assert ("The model alone" in page) == (which == "drawn")
     assert "nan" not in page.lower().replace("finance", "")
+
+
+@pytest.mark.parametrize("which", ["whole", "drawn"])
+def test_the_overview_of_several_has_a_line_for_each_and_says_what_is_an_estimate(which: str, request: pytest.FixtureRequest) -> None:
+    found = request.getfixturevalue(which)[0].as_dict()
+    page = overview_page(combined({"one": found, "two": found}))
+    labels, ranks = (section.tables[0] for section in page.sections)
+    assert [row.cells[0] for row in labels.rows] == ["one", "two", "mean", "±"]
+    assert [row.cells[0] for row in ranks.rows] == ["one, all features", "two, all features", "mean, all features"]
+    assert ("gain" in ranks.columns) == (which == "whole")
+    assert all(len(row.cells) == len(table.columns) for table in (labels, ranks) for row in table.rows)
+    assert any("estimate" in tile.name for tile in page.tiles) == (which == "drawn")
+    assert "nan" not in render(page)
