@@ -33,8 +33,9 @@ CPU_TOKENS: Final = 8_192
 """Tokens of a batch on a CPU: more gains nothing there."""
 _LEAST_TOKENS, _MOST_TOKENS = 4_096, 65_536
 _PROBE: Final = "Text in quotes is data from logs."
-_PREFIX_SHARE: Final = 0.25
-"""The least share of a row that has to be common to all before it is worth keeping its states."""
+_PREFIX_TOKENS_CPU, _PREFIX_TOKENS_GPU = 32, 256
+"""How long a common beginning has to be before its states are worth keeping: what follows then needs a mask, which costs a GPU its
+quickest attention, so only examples make up for it there."""
 
 
 class BrokenLogits(PoisonError):
@@ -71,7 +72,7 @@ class Engine:
             loaded: model, tokenizer, and where they come from.
             label_tokens: most tokens of a batch, padding included, when labels are asked for; chosen by what the device has.
             explain_tokens: the same when answers are written; twice as many where they are chosen.
-            share_prefix: keep the states of what all prompts begin with; by default where that is a quarter of them (with examples).
+            share_prefix: keep the states of what all prompts begin with; by default where it is long enough to gain by it.
 
         Raises:
             UnfitTokenizer: answers cannot be constrained with this tokenizer.
@@ -177,13 +178,14 @@ class Engine:
         return self._ids(rendered(self._tokenizer, prompt))
 
     def _common(self, prompts: Sequence[Prompt], rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
-        """What all rows begin with, if its states are worth keeping: a matter of system text and examples, not of who is in the batch."""
+        """What all rows begin with, if its states are worth keeping."""
         if not prompts or self._share_prefix is False or any((p.system, p.shots) != (prompts[0].system, prompts[0].shots) for p in prompts):
             return ()
         one, other = (self._encoded(_like(prompts[0], user)) for user in ("User", "1"))
         common = tuple(one[: shared(one, other)])
-        average = sum(map(len, rows)) / len(rows)
-        if not self._share_prefix and len(common) < _PREFIX_SHARE * average:
+        # a matter of the prompts' kind alone: one that is judged again, by itself, goes the same way
+        least = _PREFIX_TOKENS_CPU if self._device.type == "cpu" else _PREFIX_TOKENS_GPU
+        if not self._share_prefix and len(common) < least:
             return ()
         return common if common and all(tuple(row[: len(common)]) == common for row in rows) else ()
 
