@@ -139,3 +139,26 @@ def test_mpnet_is_tuned_compared_written_and_asked(run: Run, small: Path, tiny_m
     assert code == 0
     assert sorted(one["id"] for one in answers[0]["groups"]) == [f"G000{number}" for number in range(1, 9)]
     assert answers[0]["by"] == "tuned"
+
+
+def test_the_setting_wraps_the_backend_and_without_a_model_it_is_off() -> None:
+    from daywatch.backends import backend_of, spent_by
+    from daywatch.settings import Settings
+    from detector.baseline import Baseline
+    from detector.groups.match import Resembling
+
+    plain = backend_of(Settings())
+    wrapped = backend_of(Settings.model_validate({"detect": {"groups": True}}))
+    assert isinstance(plain, Baseline)
+    assert isinstance(wrapped, Resembling)
+    assert isinstance(wrapped.backend, Baseline)
+    assert wrapped.name == plain.name
+    assert spent_by(wrapped) is None
+
+
+def test_without_pytorch_a_sentence_says_what_to_install(run: Run, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for arguments in (("train", "groups", str(small), "--kind", "mpnet"), ("groups", "-", "--model", "package:mpnet")):
+        code, _, err = run(*arguments, given="a\n")
+        assert code == 1
+        assert "pip install 'daywatch[llm]'" in err
