@@ -50,15 +50,14 @@ def classify(
     asked for, each exactly once, whatever dies; what holds no line goes to the dead letters.
     """
     from detector.logline.inputs import Format
-    from detector.logline.labels import parse_labels
 
     topics = _topics(file, from_topic, to_topic, alert_on)
     try:
         chosen = Format(format_)
     except ValueError as error:
         raise typer.BadParameter("it is auto, text, json or cert", param_hint="--format") from error
-    given = parse_labels(labels) if labels else None
-    wanted = frozenset(parse_labels(alert_on)) if alert_on else frozenset[str]()
+    given = _listed(labels, "--labels") or None
+    wanted = frozenset(_listed(alert_on, "--alert-on"))
     settings = settings_of(ctx)
 
     def classifier() -> "LineClassifier":
@@ -72,6 +71,15 @@ def classify(
         from detector.logline.inputs import Reader
 
         _label(file, Reader(chosen, file.name), classifier, batch, scores=scores, text=text, quiet=quiet)
+
+
+def _listed(text: str | None, flag: str) -> tuple[str, ...]:
+    from detector.logline.labels import BadLabels, parse_labels
+
+    try:
+        return parse_labels(text) if text else ()
+    except BadLabels as error:
+        raise typer.BadParameter(str(error), param_hint=flag) from error
 
 
 def _topics(file: Path | None, from_topic: str | None, to_topic: str | None, alert_on: str | None) -> tuple[str, str] | None:
