@@ -173,9 +173,11 @@ def made_alike(choices: "Sequence[Choice]") -> "list[Backend]":
     first = choices[0]
     if first.backend not in ("narrative", "remote"):
         return [made(choice) for choice in choices]
-    triage = Baseline.load(first.model, track=first.track, budget=first.budget)
+    triages = {
+        one: Baseline.load(one[0], track=one[1], budget=one[2]) for one in {(each.model, each.track, each.budget) for each in choices}
+    }
     model, notes, named = _on_a_server(first) if first.backend == "remote" else _here(first)
-    return [with_model(model, choice, triage, notes, named) for choice in choices]
+    return [with_model(model, each, triages[each.model, each.track, each.budget], notes, named) for each in choices]
 
 
 def _here(choice: Choice) -> "Parts":

@@ -176,22 +176,23 @@ def _judges(settings: "Settings", tracks: Sequence[str], *, chosen: bool) -> _Ju
 
 
 def _language_model(settings: "Settings", tracks: Sequence[str], *, chosen: bool) -> _Judges:
-    """The cascade and the model alone, of one model loaded once. An adapter knows one track; the other is left out unless asked for."""
+    """The cascade and the model alone, around one model. A track that its adapter has no place on is left out unless it was asked for."""
     from daywatch.backends import choice_of, made_alike
 
     choice = choice_of(settings)
-    backends, alone, labels, left_out = {}, {}, {}, []
-    for track in tracks:
-        try:
-            cascade = replace(choice, track=track)
-            by_itself = replace(cascade, alone=True)
-            backends[track], alone[track], labels[track] = made_alike([cascade, by_itself, replace(by_itself, explain="nothing")])
-        except ConfigurationError as error:
-            if chosen or (track == tracks[-1] and not backends):
-                raise
-            left_out.append(track)
-            sys.stderr.write(f"daywatch evaluate: the track {track} is left out: {error}\n")
-    return _Judges(backends, alone, labels, tuple(left_out))
+    asked = [replace(choice, track=track) for track in tracks]
+    ways = [way for one in asked for way in (one, replace(one, alone=True), replace(one, alone=True, explain="nothing"))]
+    try:
+        made = made_alike(ways)
+    except ConfigurationError as error:
+        if chosen or len(tracks) == 1:
+            raise
+        # an adapter that was trained on all features shows too much for the other track, and is held to its own
+        found = _language_model(settings, tracks[:1], chosen=True)
+        sys.stderr.write(f"daywatch evaluate: the track {tracks[1]} is left out: {error}\n")
+        return replace(found, left_out=tuple(tracks[1:]))
+    cascades, alone, labels = (dict(zip(tracks, made[way::3], strict=True)) for way in range(3))
+    return _Judges(cascades, alone, labels)
 
 
 def _evaluated(directory: Path, plan: "Plan", settings: "Settings", judges: _Judges) -> "Evaluation":

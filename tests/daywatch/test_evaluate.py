@@ -9,8 +9,10 @@ from typer.testing import CliRunner
 
 from daywatch import backends
 from daywatch.cli import app
-from detector.narrative.prompt import Prompt
+from detector.narrative.notes import Notes
+from detector.narrative.prompt import Composer, Prompt
 from detector.narrative.seam import FixedModel
+from stream.errors import ConfigurationError
 from tests.detector.evaluation.organisation import write_organisation
 
 MODEL = str(Path(__file__).parents[2] / "detector" / "data" / "baseline.json.gz")
@@ -119,3 +121,24 @@ def test_with_balanced_the_plain_figures_of_any_backend_are_those_of_the_draws(o
     assert found["labels_over"] == "balanced draws"
     assert found["accuracy"] == found["balanced"]["accuracy"]
     assert found["balanced"]["each"] == 3
+
+
+@pytest.mark.parametrize("trained_on", ["all", "shortcut-free"])
+def test_an_adapter_is_held_to_what_it_was_trained_on_and_loaded_once(
+    organisation: Path, monkeypatch: pytest.MonkeyPatch, trained_on: str
+) -> None:
+    model = FixedModel(_reads_the_night)
+    notes = Notes("fixed", "0" * 64, trained_on, Composer(trained_on, 640, model.count).identity, 640)
+    loaded: list[str] = []
+    monkeypatch.setattr(backends, "_here", lambda choice: (loaded.append(choice.track) or model, notes, {}))  # type: ignore[func-returns-value]
+    ask = [str(organisation), "--backend", "narrative", "--balanced", "4", "--draws", "1", "--json"]
+    result = _evaluate(*ask)
+    found = json.loads(result.stdout)
+    if trained_on == "shortcut-free":
+        assert (list(found["tracks"]), loaded) == (["all", "shortcut_free"], ["all"])
+    else:
+        assert list(found["tracks"]) == ["all"]
+        assert found["pr_auc"]["shortcut_free"] is None
+        assert "the track shortcut-free is left out" in result.stderr
+        with pytest.raises(ConfigurationError, match="shows more than shortcut-free may"):
+            _evaluate(*ask, "--track", "shortcut-free")
