@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from stream.errors import TransientError
 from stream.kafka_consumer import Place, assign_at, bounds, check_polled, group_config, is_end, partitions_of
@@ -63,24 +63,25 @@ def read_one(client: Mapping[str, Any], topic: str, partition: int, offset: int)
         RefusedError: there is no such topic.
         TransientError: the broker cannot be reached, or has not answered for 30 s.
     """
-    place = Place(topic, partition)
-    found = bounds(client, [place]) if 0 <= partition < partitions_of(client, topic) else {}
-    if place not in found or not found[place].start <= offset < found[place].end:
+    if not 0 <= partition < partitions_of(client, topic):
         return None
     consumer = Consumer(group_config(client, "daywatch-reader"))
     try:
-        assign_at(consumer, {place: offset})
+        # the broker's word on where the log ends is not asked for: the embedded one misstates it
+        assign_at(consumer, {Place(topic, partition): offset})
         deadline = time.monotonic() + _ANSWER_S
         while time.monotonic() < deadline:
             for message in _consume(consumer, 1):
                 error = message.error()
-                if error is not None and not is_end(error):
-                    check_polled(error)
-                # beyond an offset that holds no record of ours, a marker say, comes the next one
-                return message.value() if error is None and message.offset() == offset else None
+                if error is None:
+                    # at an offset that holds no record of ours, a marker say, comes the next one
+                    return message.value() if message.offset() == offset else None
+                if is_end(error) or error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's name for it
+                    return None
+                check_polled(error)
     finally:
         consumer.close()
-    raise TransientError(f"{topic}: nothing came within {_ANSWER_S:.0f} s; is the broker well?")
+    raise TransientError(f"{topic}: nothing came from offset {offset} within {_ANSWER_S:.0f} s; is the broker well, and the log that long?")
 
 
 def _to_the_end(

@@ -22,7 +22,9 @@ def alert() -> bytes:
 
 def again() -> list[str]:
     (verdict,) = FixedBackend().judge([parse_window(WINDOW)])
-    return differences(Told.read(alert()), replace(verdict, provenance=verdict.provenance | {"window_digest": parse_window(WINDOW).digest}))
+    return differences(
+        Told.read(alert()), replace(verdict, provenance=dict(verdict.provenance) | {"window_digest": parse_window(WINDOW).digest})
+    )
 
 
 def test_the_same_judgement_differs_in_nothing_but_what_was_never_said() -> None:
