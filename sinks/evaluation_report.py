@@ -205,9 +205,9 @@ def _against_triage(named: Mapping[str, Figures]) -> Table:
     budgets = list(next(iter(named.values()))["at_alert_budget"])
     note = (
         f"Gain in PR-AUC: {'; '.join(gains)}. Alerts, precision, recall and insiders are at the cascade's own threshold, and at as many "
-        "alerts by triage; the last columns are recall at so many alerts a day per 1,000 users."
+        "alerts by triage; @n: recall at n alerts a day per 1,000 users."
     )
-    columns = ["", "PR-AUC", "alerts", "precision", "recall", "insiders", *(f"{budget} a day" for budget in budgets)]
+    columns = ["", "PR-AUC", "alerts", "precision", "recall", "insiders", *(f"@{budget}" for budget in budgets)]
     return Table(columns, rows, "At the same number of alerts", note)
 
 
