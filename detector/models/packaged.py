@@ -24,6 +24,8 @@ from detector.models.places import usual_places
 
 PREFIX: Final = "package:"
 _DONE: Final = ".daywatch.json"
+# small enough to be hashed at every start; larger ones are weights, whose identity is remembered
+_SMALL: Final = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def _whole(target: Path) -> bool:
         recorded = {name: Entry(**entry) for name, entry in done["files"].items()}
         if any((target / name).stat().st_size != entry.bytes for name, entry in recorded.items()):
             return False
-        small = [name for name, entry in recorded.items() if entry.bytes < 1 << 24]
+        small = [name for name, entry in recorded.items() if entry.bytes < _SMALL]
         if any(sha256_of(target / name) != recorded[name].sha256 for name in small):
             return False
         return bool(remembered_identity(target, target.parent / "identities") == done["identity"])

@@ -40,7 +40,7 @@ def test_a_cpu_takes_bf16_where_it_calculates_in_it_and_fp32_elsewhere() -> None
 
 def test_small_encoders_and_classifiers_stay_exact_on_a_cpu() -> None:
     assert choose(SMALL, CPU, kind="encoder").precision == choose(SMALL, CPU, kind="classifier").precision == "fp32"
-    assert choose(NINE_BILLION, CPU, kind="classifier").precision == "bf16"
+    assert choose(NINE_BILLION, CPU, kind="classifier").precision == choose(SMALL, CPU, kind="causal").precision == "bf16"
 
 
 def test_what_does_not_fit_says_what_it_would_need() -> None:

@@ -45,8 +45,12 @@ def test_weights_are_unpacked_once(tiny: Package, tmp_path: Path, monkeypatch: p
     assert packaged("package:tiny", tmp_path / "cache") == packaged("tiny", tmp_path / "cache") == first
 
 
+@pytest.mark.parametrize("small", [0, 1 << 24], ids=["as weights", "as a small file"])
 @pytest.mark.parametrize("harm", ["cut", "swapped", "gone"])
-def test_a_copy_in_the_cache_that_is_not_what_was_unpacked_is_made_anew(tiny: Package, tmp_path: Path, harm: str) -> None:
+def test_a_copy_in_the_cache_that_is_not_what_was_unpacked_is_made_anew(
+    tiny: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str, small: int
+) -> None:
+    monkeypatch.setattr(module, "_SMALL", small)
     place = packaged("package:tiny", tmp_path / "cache")
     weights = place / "model.safetensors"
     whole = weights.read_bytes()

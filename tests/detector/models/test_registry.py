@@ -113,6 +113,17 @@ def test_a_file_that_is_not_what_was_added_is_not_loaded(tmp_path: Path, places:
     assert any(line.startswith(name) for line in verify("mine", places))
 
 
+def test_weights_too_large_to_be_hashed_at_every_start_are_held_against_their_identity(
+    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detector.models.registry._SMALL", 0)
+    base = a_base(tmp_path / "base")
+    add(str(base), name="mine", places=places)
+    write_safetensors(base / "model.safetensors", {"a.weight": b"1235"})
+    with pytest.raises(Changed, match="its weights are not those that were added"):
+        find("mine", places=places)
+
+
 def test_verify_names_what_came_and_what_went(tmp_path: Path, places: Places) -> None:
     base = a_base(tmp_path / "base")
     add(str(base), name="mine", places=places)
