@@ -76,7 +76,7 @@ def evaluation_page(evaluation: Evaluation) -> Page:
         compared = {name: figures["against_triage"] for name, figures in named.items() if "against_triage" in figures}
         sections = [
             *([balanced] if compared else []),
-            *([Section("What the model adds to its triage", tables=[_against_triage(compared)])] if compared else []),
+            *([Section("What the model adds to its triage", tables=_against_triage(compared))] if compared else []),
             Section(
                 "Ranking",
                 charts=[ranking_chart(lines, first.figures), calibration],
@@ -193,44 +193,27 @@ def _by_draw(figures: Figures, name: str) -> Table:
     return Table(_LABEL_COLUMNS, rows, f"Each draw: {name}")
 
 
-def _against_triage(named: Mapping[str, Figures]) -> Table:
-    rows = []
+def _against_triage(named: Mapping[str, Figures]) -> list[Table]:
+    """Cascade, triage and what the one is better by: at the same number of alerts, and at each alert budget."""
+    same, budgets = [], []
     for name, found in named.items():
-        rows += [
-            Row([f"cascade, {name}", *_compared(found, "cascade")], strong=True),
-            Row([f"triage, {name}", *_compared(found, "triage")]),
-            Row([f"gain, {name}", *_gains(found)]),
-        ]
+        at_same, at_budget = found["same_alerts"], found["at_alert_budget"].values()
+        for who in ("cascade", "triage"):
+            each, strong = at_same[who], who == "cascade"
+            caught = f"{number(each['insiders']['caught'])} of {number(each['insiders']['total'])}"
+            figures = [three(found["pr_auc"][who]), number(each["alerts"]), three(each["precision"]), three(each["recall"]), caught]
+            same.append(Row([f"{who}, {name}", *figures], strong))
+            budgets.append(Row([f"{who}, {name}", *(three(point[who]) for point in at_budget)], strong))
+        more = [f"{at_same['cascade'][figure] - at_same['triage'][figure]:+.3f}" for figure in ("precision", "recall")]
+        insiders = at_same["cascade"]["insiders"]["caught"] - at_same["triage"]["insiders"]["caught"]
+        same.append(Row([f"gain, {name}", f"{found['pr_auc']['gain']:+.3f}", "", *more, f"{insiders:+d}"]))
+        budgets.append(Row([f"gain, {name}", *(f"{point['cascade'] - point['triage']:+.3f}" for point in at_budget)]))
     gains = [f"{name} {found['pr_auc']['gain']:+.3f}{_between(found['pr_auc'].get('gain_interval'))}" for name, found in named.items()]
-    budgets = list(next(iter(named.values()))["at_alert_budget"])
-    note = (
-        f"Gain in PR-AUC: {'; '.join(gains)}. Alerts, precision, recall and insiders are at the cascade's own threshold, and at as many "
-        "alerts by triage; @n: recall at n alerts a day per 1,000 users."
-    )
-    columns = ["", "PR-AUC", "alerts", "precision", "recall", "insiders", *(f"@{budget}" for budget in budgets)]
-    return Table(columns, rows, "At the same number of alerts", note)
-
-
-def _compared(found: Figures, who: str) -> list[str]:
-    same, insiders = found["same_alerts"][who], found["same_alerts"][who]["insiders"]
+    note = f"Gain in PR-AUC: {'; '.join(gains)}. The rest is at the cascade's own threshold, and at as many alerts by triage."
+    per_day = [f"{budget} a day" for budget in next(iter(named.values()))["at_alert_budget"]]
     return [
-        three(found["pr_auc"][who]),
-        number(same["alerts"]),
-        three(same["precision"]),
-        three(same["recall"]),
-        f"{number(insiders['caught'])} of {number(insiders['total'])}",
-        *(three(each[who]) for each in found["at_alert_budget"].values()),
-    ]
-
-
-def _gains(found: Figures) -> list[str]:
-    ours, theirs = (found["same_alerts"][who] for who in ("cascade", "triage"))
-    return [
-        f"{found['pr_auc']['gain']:+.3f}",
-        "",
-        *(f"{ours[name] - theirs[name]:+.3f}" for name in ("precision", "recall")),
-        f"{ours['insiders']['caught'] - theirs['insiders']['caught']:+d}",
-        *(f"{each['cascade'] - each['triage']:+.3f}" for each in found["at_alert_budget"].values()),
+        Table(["", "PR-AUC", "alerts", "precision", "recall", "insiders"], same, "At the same number of alerts", note),
+        Table(["", *per_day], budgets, "Recall at so many alerts a day per 1,000 users"),
     ]
 
 
