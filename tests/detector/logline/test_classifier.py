@@ -73,7 +73,6 @@ def test_a_label_map_in_another_order_is_honoured(tmp_path: Path, tiny_classifie
 
 def test_outputs_without_names_are_read_in_the_published_order_or_as_the_user_says(tmp_path: Path) -> None:
     needs_models()
-    needs_models()
     unnamed = write_classifier(tmp_path / "unnamed", labels=[f"LABEL_{place}" for place in range(5)])
     one = LineClassifier.load(str(unnamed), precision="fp32", device="cpu").scores(LINES)
     other = LineClassifier.load(str(unnamed), labels=LABELS[::-1], precision="fp32", device="cpu").scores(LINES)
@@ -81,7 +80,6 @@ def test_outputs_without_names_are_read_in_the_published_order_or_as_the_user_sa
 
 
 def test_a_model_with_other_labels_is_a_clear_error(tmp_path: Path) -> None:
-    needs_models()
     needs_models()
     other = write_classifier(tmp_path / "other", labels=["negative", "positive"])
     with pytest.raises(BadLabels, match="has 2"):
