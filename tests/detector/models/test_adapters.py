@@ -129,9 +129,15 @@ def test_an_adapter_that_changes_nothing_is_refused(tiny_qwen2: Path, tmp_path: 
 
 def test_a_classifiers_own_head_does_not_hide_that_its_adapter_changes_nothing(tiny_classifier: Path, tmp_path: Path) -> None:
     import transformers
+    from safetensors.torch import load_file, save_file
 
     idle = write_adapter(tmp_path / "idle", tiny_classifier, kind="classifier", strength=0.0)
     live = write_adapter(tmp_path / "live", tiny_classifier, kind="classifier")
+    for adapter in (idle, live):
+        # a head that was trained, so that the answers differ whatever the layers do
+        weights = load_file(adapter / "adapter_model.safetensors")
+        weights["base_model.model.score.weight"] += 1
+        save_file(weights, adapter / "adapter_model.safetensors")
     for adapter in (idle, live):
         model = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_classifier).eval()
         adapted, _ = attach(model, adapter)
