@@ -240,7 +240,7 @@ def with_model(
 def _alone(choice: Choice, notes: "Notes | None") -> "Alone":
     from detector.narrative.backend import Alone
 
-    return Alone(_calibration(notes), choice.track, choice.explain)
+    return Alone(_calibration(notes), choice.track, choice.explain, notes.decision if notes is not None else 0.0)
 
 
 def _cascade(choice: Choice, triage: "Baseline", notes: "Notes | None") -> "Cascade":
@@ -249,7 +249,7 @@ def _cascade(choice: Choice, triage: "Baseline", notes: "Notes | None") -> "Casc
     from detector.narrative.cascade import DEFAULT_SHARE, Cascade, alert_at, reach_of
 
     share = choice.share if choice.share is not None else DEFAULT_SHARE
-    calibration = _calibration(notes)
+    calibration, decision = _calibration(notes), notes.decision if notes is not None else 0.0
     if choice.model is not None:
         notes = None  # its numbers hold behind the triage that it was fitted with; of the shipped one's tracks either will do
     thresholds = notes.thresholds if notes is not None else {}
@@ -265,6 +265,7 @@ def _cascade(choice: Choice, triage: "Baseline", notes: "Notes | None") -> "Casc
         alert=alert_at(choice.budget, thresholds, triage.alert_at),
         calibration=calibration,
         combination=combination,
+        decision=decision,
     )
 
 

@@ -128,6 +128,7 @@ def finish(lessons: Curriculum, recipe: Recipe, out: Path, history: History, mad
         prompt=composer.identity,
         budget=recipe.prompt_tokens,
         calibration=found.calibration,
+        decision=found.decision,
         combination=found.combination,
         thresholds=found.thresholds,
         triage=lessons.reach,
@@ -178,7 +179,7 @@ On {lessons["windows_held_out"]:,} windows of users that it has not learned from
 |---|---|
 {rows}
 
-The answer's label is the model's own. Scores in verdicts are calibrated, and joined with triage's by a logistic regression.
+The answer's label is the model's own, malicious from log-odds of {notes.decision:g} on. Scores in verdicts are calibrated, and joined with triage's by a logistic regression.
 
 ## Limits
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from detector.backend import Backend
 from detector.narrative.answer import Answer, BadAnswer, written
-from detector.narrative.calibrated import log_odds, model_logits, sound
+from detector.narrative.calibrated import log_odds, model_logits, own_labels, sound
 from detector.narrative.cascade import Cascade, Judged
 from detector.narrative.prompt import LABELS, Composer, Prompt
 from detector.narrative.seam import NarrativeModel
@@ -71,9 +71,16 @@ class Spent:
 class Alone:
     """How a model judges without triage: every window, the likeliest label, and an alert for whatever is not normal."""
 
-    def __init__(self, calibration: Calibration, track: str, explain: Explain = "alerting") -> None:
-        """Say how scores are calibrated, and which windows are explained: those that are not normal, all, or none for labels alone."""
-        self.calibration, self.track, self.explain = calibration, track, explain
+    def __init__(self, calibration: Calibration, track: str, explain: Explain = "alerting", decision: float = 0.0) -> None:
+        """Say how it judges.
+
+        Args:
+            calibration: of the model's log-odds.
+            track: of the verdicts.
+            explain: windows that get evidence and a reason: those that are not normal, all, or none, for labels alone.
+            decision: log-odds of malicious from which on the model's own label is malicious.
+        """
+        self.calibration, self.track, self.explain, self.decision = calibration, track, explain, decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +203,7 @@ class NarrativeBackend:
         probabilities = sound(self._model.label(prompts), len(prompts))
         self.spent.seconds += self._timer() - began
         own = self._how.calibration.probability(model_logits(probabilities))
-        labels: list[Label] = [LABELS[place] for place in probabilities.argmax(axis=1).tolist()]
+        labels = own_labels(probabilities, self._how.decision)
         logits = model_logits(probabilities).tolist()
         reads = []
         for row, (prompt, label, logit, score) in enumerate(zip(prompts, labels, logits, own.tolist(), strict=True)):

@@ -5,6 +5,7 @@ by a logistic regression on both log-odds (stacking, Wolpert 1992): the outcome 
 has seen and windows which it has not are ranked on one scale.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -13,6 +14,7 @@ import numpy as np
 
 from detector.narrative.prompt import LABELS
 from detector.trees import Flags, Floats, sigmoid
+from detector.verdict import Label
 from stream.errors import PoisonError
 
 LEAST: Final = 1e-6
@@ -58,6 +60,20 @@ def model_logits(probabilities: Floats) -> Floats:
     """
     found: Floats = np.round(log_odds(probabilities[:, LABELS.index("malicious")]), _DECIMALS)
     return found
+
+
+def own_labels(probabilities: Floats, decision: float) -> list[Label]:
+    """The model's own label of each window: the likeliest, after malicious was moved by what its training users showed it to be off.
+
+    Args:
+        probabilities: over `LABELS`, shape (n, 3).
+        decision: log-odds of malicious at which it weighs as much as the rest together; 0 leaves everything as it is.
+
+    >>> own_labels(np.array([[0.3, 0.0, 0.7], [0.9, 0.0, 0.1]]), 1.0), own_labels(np.array([[0.3, 0.0, 0.7]]), 0.0)
+    (['normal', 'normal'], ['malicious'])
+    """
+    moved = probabilities * np.where(np.arange(len(LABELS)) == LABELS.index("malicious"), math.exp(-decision), 1.0)
+    return [LABELS[place] for place in moved.argmax(axis=1).tolist()]
 
 
 @dataclass(frozen=True, slots=True)

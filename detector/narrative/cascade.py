@@ -37,6 +37,7 @@ class Cascade:
         malicious, suspicious, alert: combined scores from which on the label is so, and an alert is raised.
         calibration: of the model's log-odds alone.
         combination: of triage and model.
+        decision: log-odds of malicious from which on the model's own label is malicious.
     """
 
     share: float
@@ -46,6 +47,7 @@ class Cascade:
     alert: float
     calibration: Calibration
     combination: Combination
+    decision: float = 0.0
 
     def reached(self, triage: Verdict) -> bool:
         """Whether the model is asked."""

@@ -24,6 +24,7 @@ class Fitted:
     """What the notes of an adapter hold of numbers; see `detector.narrative.notes.Notes`. `figures` say how well it went."""
 
     calibration: tuple[float, float]
+    decision: float
     combination: tuple[float, float, float]
     thresholds: Mapping[str, float]
     figures: Mapping[str, float]
@@ -54,18 +55,38 @@ def fitted(model: NarrativeModel, lessons: Sequence[Lesson], reach: float, defau
     thresholds = {f"alert@{budget:g}": _share_above(score, weight, budget / 1_000) for budget in BUDGETS}
     thresholds["malicious"] = _best_f1(score, truth, weight)
     thresholds["suspicious"] = _share_above(score, weight, default_budget * REVIEWED / 1_000)
+    thresholds["suspicious"] = min(thresholds["suspicious"], thresholds["malicious"])
     own = sigmoid(alone.model * logits + alone.shift)
+    decision = _evenly(logits, truth, weight)
     return Fitted(
         (alone.model, alone.shift),
+        decision,
         (both.model, both.triage, both.shift),
         thresholds,
         {
             "windows": float(len(lessons)),
             "malicious": float(truth.sum()),
             "ece": round(_ece(own, truth, weight), 4),
-            "accuracy": round(float(((logits > 0) == truth).mean()), 4),
+            "balanced_accuracy": round(_balanced(logits, truth, weight, decision), 4),
         },
     )
+
+
+def _evenly(logits: Floats, truth: Flags, weight: Floats) -> float:
+    """The log-odds from which on calling windows malicious is right most often where as many are malicious as not.
+
+    Half of what it learned from was malicious, but a part of the rest were look-alikes: its own middle lies elsewhere. Smoothed, so that
+    it rests on more than the two windows beside it: a logistic regression with both kinds weighing the same.
+    """
+    even = np.where(truth, weight / weight[truth].sum(), weight / weight[~truth].sum()) * len(truth) / 2
+    found = Combination.fit(np.zeros(len(truth)), logits, truth, even)
+    return round(-found.shift / found.model, 4) if found.model > 0 else 0.0
+
+
+def _balanced(logits: Floats, truth: Flags, weight: Floats, decision: float) -> float:
+    called = logits > decision
+    hit = float(weight[truth & called].sum() / weight[truth].sum())
+    return (hit + float(weight[~truth & ~called].sum() / weight[~truth].sum())) / 2
 
 
 def _share_above(score: Floats, weight: Floats, share: float) -> float:

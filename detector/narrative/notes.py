@@ -24,6 +24,7 @@ class Notes:
         prompt: identity of the prompt (version and hash).
         budget: tokens of a prompt.
         calibration: slope and intercept that turn the log-odds of the model's own p(malicious) into a probability at natural rates.
+        decision: the model's log-odds of malicious from which on its own label says so; 0 is the likeliest label as it is.
         combination: weights of the model's and of the triage's log-odds, and an intercept: the cascade's score; None without one.
         thresholds: scores from which on a window is `malicious`, `suspicious`, and alerts at 5 a day per 1,000 users (`alert@5`).
         triage: triage score from which on a window reaches the model, by the share of windows (as text, `0.05`) that do.
@@ -36,6 +37,7 @@ class Notes:
     prompt: str
     budget: int
     calibration: tuple[float, float] | None = None
+    decision: float = 0.0
     combination: tuple[float, float, float] | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     triage: Mapping[str, float] = field(default_factory=dict)

@@ -53,6 +53,21 @@ def test_calibrated_probabilities_hold_for_the_whole_population(found: tuple[Fit
     assert fit.figures["ece"] < 0.02
 
 
+def test_the_own_label_is_decided_where_both_kinds_weigh_the_same() -> None:
+    lessons, model = population(4)
+    biased = FixedModel(lambda prompt: _moved(model.label([prompt])[0], 3.0))
+    fit = fitted(biased, sampled(lessons, 5), REACH)
+    unbiased = fitted(model, sampled(lessons, 5), REACH)
+    assert fit.decision == pytest.approx(unbiased.decision + 3.0, abs=0.2)
+    assert fit.figures["balanced_accuracy"] == pytest.approx(unbiased.figures["balanced_accuracy"], abs=0.01)
+    assert fit.figures["balanced_accuracy"] > 0.88
+
+
+def _moved(probabilities: np.ndarray, by: float) -> tuple[float, float, float]:
+    odds = probabilities[2] / max(probabilities[0], 1e-300) * np.exp(by)
+    return (1 / (1 + odds), 0.0, odds / (1 + odds))
+
+
 def test_a_budget_is_a_share_of_all_windows(found: tuple[Fitted, list[Lesson], FixedModel]) -> None:
     fit = found[0]
     values = [fit.thresholds[f"alert@{budget}"] for budget in ("1", "5", "20", "100")]

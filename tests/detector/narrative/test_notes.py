@@ -7,7 +7,9 @@ import pytest
 from detector.narrative.notes import FILE, Notes, read_notes, write_notes
 from stream.errors import ConfigurationError
 
-NOTES = Notes("package:x", "ab" * 32, "all", "1:abc", 640, (1.5, -2.0), (0.5, 0.9, -1.0), {"malicious": 0.4}, {"0.05": 0.1}, {"seed": 1})
+NOTES = Notes(
+    "package:x", "ab" * 32, "all", "1:abc", 640, (1.5, -2.0), 0.3, (0.5, 0.9, -1.0), {"malicious": 0.4}, {"0.05": 0.1}, {"seed": 1}
+)
 
 
 def test_notes_come_back_as_they_were(tmp_path: Path) -> None:
