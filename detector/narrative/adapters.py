@@ -179,7 +179,8 @@ On {lessons["windows_held_out"]:,} windows of users that it has not learned from
 |---|---|
 {rows}
 
-The answer's label is the model's own, malicious from log-odds of {notes.decision:g} on. Scores in verdicts are calibrated, and joined with triage's by a logistic regression.
+The answer's label is the model's own, malicious from log-odds of {notes.decision:g} on. Scores in verdicts are calibrated, and joined with
+triage's by a logistic regression.
 
 ## Limits
 
