@@ -159,9 +159,10 @@ def _load(
 
 def _libraries() -> None:
     try:
-        import peft
-        import torch
-        import transformers
+        with quiet():
+            import peft
+            import torch
+            import transformers
     except ImportError as error:
         raise NoLibraries(f"{error.name or 'a library'} is not installed: {EXTRA}") from error
     del torch, transformers, peft

@@ -13,12 +13,17 @@ def quiet() -> Iterator[None]:
 
     verbosity, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
     theirs.set_verbosity(logging.CRITICAL)
+    # it regrets on import that a kernel which it would fetch from a hub is not there
+    quantizer = logging.getLogger("bitsandbytes")
+    level = quantizer.level
+    quantizer.setLevel(logging.CRITICAL)
     theirs.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        quantizer.setLevel(level)
         theirs.set_verbosity(verbosity)
         if bars:
             theirs.enable_progress_bar()
