@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from daywatch.cli import settings_of
-from stream.errors import ConfigurationError
+from daywatch.inputs import opened
 
 if TYPE_CHECKING:
     from daywatch.settings import Settings
@@ -105,7 +105,7 @@ def _label(file: Path, reader: Any, load: "Callable[[], LineClassifier]", batch:
     counts: dict[str | None, int] = {}
     unusable = 0
     # opened before the model is loaded: a wrong name should not cost a minute
-    with _opened(file) as stream:
+    with opened(file) as stream:
         classifier = load()
         began = time.monotonic()
         with _progress(file, quiet=quiet) as advance:
@@ -146,19 +146,6 @@ def _records(found: "Iterable[Found]", classifier: "LineClassifier", *, scores: 
         if text:
             record["text"] = one.line
         yield record
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
-    if str(file) == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = file.open("rb")
-    except OSError as error:
-        raise ConfigurationError(f"{file}: {error.strerror}") from error
-    with stream:
-        yield stream
 
 
 @contextmanager

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daywatch.cli import settings_of
-from stream.errors import ConfigurationError, PipelineError, PoisonError
+from daywatch.inputs import opened
+from stream.errors import PipelineError, PoisonError
 
 if TYPE_CHECKING:
     from detector.backend import Backend
@@ -53,7 +54,7 @@ def judge(
     )
     from daywatch.backends import backend_of, spent_by
 
-    with _opened(file) as lines:
+    with opened(file) as lines:
         judge_of = backend_of(settings)
         work = _Work(judge_of, settings.detect.batch or BATCH)
         with _progress(file, quiet) as advanced:
@@ -110,19 +111,6 @@ class _Work:
     def _refuse(self, number: int, error: PoisonError) -> None:
         self.refused += 1
         sys.stderr.write(f"daywatch judge: line {number}: {error}\n")
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
-    if str(file) == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        lines = file.open("rb")
-    except OSError as error:
-        raise ConfigurationError(f"{file}: {error.strerror}") from error
-    with lines:
-        yield lines
 
 
 @contextmanager

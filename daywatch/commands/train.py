@@ -1,12 +1,11 @@
 """`daywatch train`: fit a detector. Knows how to ask and where to write, not how to learn."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daywatch.bars import steps
 from daywatch.cli import settings_of
 from daywatch.commands.train_groups import groups
 from daywatch.commands.train_logline import logline
@@ -48,7 +47,7 @@ def baseline(
     settings = settings_of(ctx, {"zone": zone})
     _writable(out)
     describe = DescribeSettings(cap=settings.window.cap, learning_days=settings.window.learning_days)
-    with _steps() as step:
+    with steps() as step:
         parts = []
         for place, directory in enumerate(directories):
             step(f"windows of {directory.name}", place, len(directories))
@@ -64,7 +63,7 @@ def shipped(out: Out) -> None:
     from detector.shipped import make_shipped
 
     _writable(out)
-    with _steps() as step:
+    with steps() as step:
         model = make_shipped(step=step)
     _write(model, out)
 
@@ -92,20 +91,3 @@ def _write(model: "Model", out: Path) -> None:
         highlight=False,
         soft_wrap=True,
     )
-
-
-@contextmanager
-def _steps() -> "Iterator[Callable[[str, int, int], None]]":
-    """A bar on standard error while it is a terminal; nothing otherwise."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        work = bars.add_task("train", total=None)
-
-        def step(what: str, done: int, total: int) -> None:
-            bars.update(work, description=what, completed=done, total=total)
-
-        yield step

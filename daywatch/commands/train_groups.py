@@ -1,13 +1,13 @@
 """`daywatch train groups`: fit the models of threat groups to ATT&CK. Knows how to ask and what to show, not how to learn."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from daywatch.bars import steps
 from stream.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def groups(
         tuning: Tuning | None = Tuning(layers, epochs, rate, rate * 10, batch, mlm_epochs=mlm_epochs, seed=seed)
     else:
         place, tuning = None, None
-    with _steps() as step:
+    with steps() as step:
         answer = _compared(corpus, folds, seed, place, tuning, min(tuned_folds, folds), device, step) if table else None
         if out is not None and tuning is None:
             told = _words(corpus, answer, out)
@@ -180,20 +180,3 @@ def _writable(out: Path, *, directory: bool) -> None:
     if (out.is_dir() and not directory) or (out.is_file() and directory) or not out.absolute().parent.is_dir():
         what = "a directory" if directory else "a file in a directory that exists"
         raise ConfigurationError(f"--out: {out} must be {what}")
-
-
-@contextmanager
-def _steps() -> "Iterator[Callable[[str, int, int], None]]":
-    """A bar on standard error while it is a terminal; nothing otherwise."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        work = bars.add_task("train", total=None)
-
-        def step(what: str, done: int, total: int) -> None:
-            bars.update(work, description=what, completed=done, total=total)
-
-        yield step

@@ -1,12 +1,12 @@
 """`daywatch train logline`: train the log-line classifier. Knows how to ask and what to show, not how to learn."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from daywatch.bars import steps
 
 _PRECISIONS: tuple[Literal["fp32", "bf16", "nf4"], ...] = ("fp32", "bf16", "nf4")
 
@@ -40,7 +40,7 @@ def logline(
     recipe = Recipe(
         base, _method(method), seed, each, apart, epochs, 3, rate, rank, layers, length, batch_tokens, _precision(precision), device
     )
-    with _steps() as step:
+    with steps("daywatch train logline") as step:
         trained = train(recipe, out, step)
     figures, plain = trained.figures, trained.plain
     told = "; ".join(f"{name} {_both(figures[name])} (TF-IDF {_both(plain[name])})" for name in figures)
@@ -64,27 +64,3 @@ def _precision(text: str) -> Literal["fp32", "bf16", "nf4"]:
         if text == known:
             return known
     raise typer.BadParameter("it is fp32, bf16 or nf4", param_hint="--precision")
-
-
-@contextmanager
-def _steps() -> "Iterator[Callable[[str, int, int], None]]":
-    """A bar on standard error while it is a terminal, otherwise a line every ten seconds."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from stream.clock import SystemClock
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    clock, spoke = SystemClock(), 0
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        work = bars.add_task("train", total=None)
-
-        def step(what: str, done: int, total: int) -> None:
-            nonlocal spoke
-            bars.update(work, description=what, completed=done, total=total)
-            if not console.is_terminal and clock.now_ms() - spoke >= 10_000:
-                spoke = clock.now_ms()
-                sys.stderr.write(f"daywatch train logline: {what}, step {done:,} of {total:,}\n")
-
-        yield step
