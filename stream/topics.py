@@ -16,7 +16,8 @@ VERDICTS: Final = "verdicts"
 ALERTS: Final = "alerts"
 ALERT_MEMORY: Final = "alert-memory"
 DEAD_LETTERS: Final = "dead-letters"
-ROLES: Final[tuple[str, ...]] = (*KINDS, WINDOWS, VERDICTS, ALERTS, ALERT_MEMORY, DEAD_LETTERS)
+OPERATIONS: Final = "operations"
+ROLES: Final[tuple[str, ...]] = (*KINDS, WINDOWS, VERDICTS, ALERTS, ALERT_MEMORY, DEAD_LETTERS, OPERATIONS)
 FOREVER: Final[Millis] = -1
 
 _LEGAL = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -44,7 +45,7 @@ class TopicLayout:
     """All topics of a namespace. They have equally many partitions: partition p of each belongs to the same users.
 
     `names` renames roles (an event kind, `windows`, …); without an entry the role is the name. `retention_ms` holds for events and
-    dead letters, `results_retention_ms` for windows, verdicts and alerts.
+    dead letters, `results_retention_ms` for windows, verdicts, alerts and operational findings.
 
     >>> TopicLayout("acme", partitions=4).name("logon")
     'acme.logon'
@@ -83,7 +84,7 @@ class TopicLayout:
         return [self._spec(role) for role in ROLES]
 
     def _spec(self, role: str) -> TopicSpec:
-        results = role in (WINDOWS, VERDICTS, ALERTS)
+        results = role in (WINDOWS, VERDICTS, ALERTS, OPERATIONS)
         return TopicSpec(
             self.name(role),
             self.partitions,
@@ -122,7 +123,7 @@ def create_topics(layout: TopicLayout, admin: TopicAdmin) -> list[TopicSpec]:
         RefusedError: an existing topic differs; nothing has been created.
     """
     found = admin.find([spec.name for spec in layout.specs()])
-    faults = [fault for spec in layout.specs() if spec.name in found for fault in differences(spec, found[spec.name])]
+    faults = [str(fault) for spec in layout.specs() if spec.name in found for fault in differences(spec, found[spec.name])]
     if faults:
         raise RefusedError("; ".join(faults) + ". Change the settings to match, choose another namespace, or delete the topics")
     missing = [spec for spec in layout.specs() if spec.name not in found]
@@ -149,16 +150,32 @@ def check_topics(layout: TopicLayout, roles: Sequence[str], admin: TopicAdmin) -
     return counts.pop()
 
 
-def differences(spec: TopicSpec, found: FoundTopic) -> list[str]:
-    """What is not as it should be, one sentence each; what the broker does not say is taken as right."""
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One setting of a topic that is not as it should be."""
+
+    topic: str
+    setting: str
+    """`partitions`, `cleanup.policy` or `retention.ms`."""
+    found: str
+    wanted: str
+
+    def __str__(self) -> str:
+        if self.setting == "partitions":
+            return f"topic {self.topic} has {self.found} partitions, not {self.wanted}"
+        return f"topic {self.topic} has {self.setting} {self.found}, not {self.wanted}"
+
+
+def differences(spec: TopicSpec, found: FoundTopic) -> list[Difference]:
+    """What is not as it should be; what the broker does not say is taken as right."""
     faults = []
     if found.partitions != spec.partitions:
-        faults.append(f"topic {spec.name} has {found.partitions} partitions, not {spec.partitions}")
+        faults.append(Difference(spec.name, "partitions", str(found.partitions), str(spec.partitions)))
     policy = spec.config()["cleanup.policy"]
     if found.cleanup_policy is not None and found.cleanup_policy != policy:
-        faults.append(f"topic {spec.name} has cleanup.policy {found.cleanup_policy}, not {policy}")
+        faults.append(Difference(spec.name, "cleanup.policy", found.cleanup_policy, policy))
     if not spec.compacted and found.retention_ms is not None and found.retention_ms != spec.retention_ms:
-        faults.append(f"topic {spec.name} has retention.ms {found.retention_ms}, not {spec.retention_ms}")
+        faults.append(Difference(spec.name, "retention.ms", str(found.retention_ms), str(spec.retention_ms)))
     return faults
 
 
