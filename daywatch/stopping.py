@@ -10,7 +10,7 @@ _EVERY_MS: Millis = 10_000
 
 
 class StopRequest:
-    """Remembers SIGINT and SIGTERM from the moment when it is made."""
+    """Remembers SIGINT and SIGTERM from the moment when it is made. Ctrl-C for the second time interrupts whatever is still under way."""
 
     def __init__(self) -> None:
         self._asked = False
@@ -18,7 +18,9 @@ class StopRequest:
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, self._ask)
 
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        if self._asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
         self._asked = True
 
     def asked(self) -> bool:

@@ -1,17 +1,17 @@
 """`daywatch replay`: stream a CERT directory into the event topics. Knows how to ask and to show, not how events are sent."""
 
 import dataclasses
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 from daywatch.cli import settings_of
+from daywatch.stopping import StopRequest
 
 if TYPE_CHECKING:
     from daywatch.settings import Settings
@@ -217,7 +217,8 @@ def _run(
     from stream.replay import Replay
 
     run = Replay(plan, layout(settings).event_topics(), sink, closing_mark(settings), clock, place)
-    with _Stop() as stop, show:
+    stop = StopRequest()
+    with show:
         return run.run(lambda ms: time.sleep(ms / 1000), stop.asked, save, show)
 
 
@@ -287,31 +288,6 @@ def _warn_if_late(settings: "Settings", plan: "ReplayPlan", partitions: int) -> 
             f"warning: the topics of namespace {settings.namespace} have come to {_written(newest)} already, and this replay begins at "
             f"{_written(first)}: its events will be late; use a new namespace (--namespace NAME)",
         )
-
-
-class _Stop:
-    """Remembers that somebody asked us to stop; asked twice, the process is interrupted."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-
-    def asked(self) -> bool:
-        return self._asked
 
 
 # ----------------------------------------------------------------------------------------------------------------- showing

@@ -1,0 +1,35 @@
+"""How a command is asked to stop."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from daywatch.stopping import StopRequest
+
+
+@pytest.fixture(autouse=True)
+def handlers_come_back() -> Iterator[None]:
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for name, handler in before.items():
+        signal.signal(name, handler)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_a_request_that_stays(sent: signal.Signals) -> None:
+    stop = StopRequest()
+    assert not stop.asked()
+    signal.raise_signal(sent)
+    assert stop.asked()
+    # whoever started a worker may ask again, as a terminal and a parent both do: the batch in hand is finished all the same
+    signal.raise_signal(signal.SIGTERM)
+    assert stop.asked()
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    stop = StopRequest()
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert stop.asked()
