@@ -94,5 +94,48 @@ def check_layout(ours: str, theirs: str) -> None:
             )
 
 
+def check_begun(number: int, *, held: bool, fresh: bool, committed: bool) -> None:
+    """Refuse a partition that one of store and group knows and the other does not.
+
+    Args:
+        number: the partition.
+        held: the store has a position for it.
+        fresh: that position was written before anything was read.
+        committed: the group has committed offsets for it.
+
+    Raises:
+        RefusedError: says which of the two was lost.
+    """
+    if committed and not held:
+        raise RefusedError(
+            f"partition {number}: the group has committed offsets, but the store holds no state for it: the store was lost or "
+            "emptied, or belongs to another namespace. Restore it, or start over with a new namespace (or reset this one)"
+        )
+    if held and not fresh and not committed:
+        raise RefusedError(
+            f"partition {number}: the store holds state, but the group has no committed offsets: they expire a week after "
+            "the last worker left, or the broker is a new one. Use a new namespace, or reset this one"
+        )
+
+
+def check_position(number: int, kind: Kind, position: int, bounds: tuple[int, int], *, trust_bounds: bool = True) -> None:
+    """Refuse a position outside its log; `trust_bounds` is False for a broker whose end offsets cannot be believed.
+
+    Raises:
+        RefusedError: says on which side it lies, and what that means.
+    """
+    low, high = bounds
+    if position < low:
+        raise RefusedError(
+            f"partition {number}: {kind} is to be read from offset {position}, but its log begins at {low}: records were deleted "
+            "before they were read, or the topic was made anew. Use a new namespace, or reset this one"
+        )
+    if position > high and trust_bounds:
+        raise RefusedError(
+            f"partition {number}: {kind} is to be read from offset {position}, but its log ends at {high}: the topic was made anew. "
+            "Use a new namespace, or reset this one"
+        )
+
+
 def _json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))

@@ -16,11 +16,20 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
-from stream.errors import FencedError, RefusedError, StaleError, TransientError
-from windowing.store import Advance, Claimed, Start
+from stream.errors import FencedError, StaleError, TransientError
+from windowing.store import Advance, Claimed, Start, check_eviction
 
 _PAGE = 64  # blobs; a blob is at most a batch
 _FSYNC_TIMEOUT_MS = 10_000
+
+
+def key_of(namespace: str, partition: int, *parts: object) -> str:
+    """A key of a partition.
+
+    >>> key_of("acme", 7, "pane", 12)
+    'acme:{p7}:pane:12'
+    """
+    return ":".join((namespace, f"{{p{partition}}}", *map(str, parts)))
 
 
 class RedisStore:
@@ -43,7 +52,7 @@ class RedisStore:
         self._advance = self._redis.register_script((scripts / "advance.lua").read_text())
 
     def _key(self, partition: int, *parts: object) -> str:
-        return ":".join((self._namespace, f"{{p{partition}}}", *map(str, parts)))
+        return key_of(self._namespace, partition, *parts)
 
     def check(self) -> None:
         """Refuse a server that may forget state under pressure.
@@ -57,10 +66,7 @@ class RedisStore:
             return  # managed servers forbid CONFIG; the operator has been told in the documentation
         except RedisError as error:
             raise self._unreachable(error) from error
-        if policy != "noeviction":
-            raise RefusedError(
-                f"store: the server may evict keys (maxmemory-policy is {policy}); set it to noeviction, or windows would lose events"
-            )
+        check_eviction(policy)
 
     def claim(self, partition: int, layout: str) -> Claimed:
         """Become the owner of a partition."""

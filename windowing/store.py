@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stream.errors import FencedError, StaleError
+from stream.errors import FencedError, RefusedError, StaleError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,18 @@ class Start:
     epoch: int
     at: str
     state: str
+
+
+def check_eviction(policy: str) -> None:
+    """Refuse a store that may forget state under pressure; `policy` is its `maxmemory-policy`.
+
+    Raises:
+        RefusedError: the policy can drop keys.
+    """
+    if policy != "noeviction":
+        raise RefusedError(
+            f"store: the server may evict keys (maxmemory-policy is {policy}); set it to noeviction, or windows would lose events"
+        )
 
 
 class WindowStore(Protocol):

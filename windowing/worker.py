@@ -12,13 +12,24 @@ from dataclasses import dataclass, field
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
 from stream.decode import DecodeLimits
-from stream.errors import FencedError, PipelineError, RefusedError, StaleError, TransientError
+from stream.errors import FencedError, PipelineError, StaleError, TransientError
 from stream.kinds import KINDS, Kind, Millis
 from stream.log import Commit, Headers, Out, Outlet, Polled, Records, Source, TopicPartition
 from stream.marks import encode_mark
 from windowing.clocks import LONG_AGO, TopicClock
 from windowing.intake import Intake, Refused, Topics
-from windowing.ledger import Place, check_layout, decode_clocks, decode_note, encode_layout, encode_note, encode_state, is_fresh
+from windowing.ledger import (
+    Place,
+    check_begun,
+    check_layout,
+    check_position,
+    decode_clocks,
+    decode_note,
+    encode_layout,
+    encode_note,
+    encode_state,
+    is_fresh,
+)
 from windowing.panes import decode_blobs
 from windowing.partition import Arrivals, Closed, Closing, Partition, Rules
 from windowing.silence import Silence
@@ -220,19 +231,10 @@ class WindowWorker:
             fresh = is_fresh(claimed.state)
             commits = [committed[self._at(kind, number)] for kind in KINDS if self._at(kind, number) in committed]
             read_before = any(decode_note(commit.note) > Closed() for commit in commits)
-            if not claimed.at and commits:
-                # another worker may have begun it between our look at the store and our look at the commits
-                if self._store.claim(number, self._layout).epoch != claimed.epoch + 1:
-                    raise FencedError(f"partition {number} has a newer owner")
-                raise RefusedError(
-                    f"partition {number}: the group has committed offsets, but the store holds no state for it: the store was lost or "
-                    "emptied, or belongs to another namespace. Restore it, or start over with a new namespace (or reset this one)"
-                )
-            if claimed.at and not fresh and not commits:
-                raise RefusedError(
-                    f"partition {number}: the store holds state, but the group has no committed offsets: they expire a week after "
-                    "the last worker left, or the broker is a new one. Use a new namespace, or reset this one"
-                )
+            # another worker may have begun it between our look at the store and our look at the commits
+            if not claimed.at and commits and self._store.claim(number, self._layout).epoch != claimed.epoch + 1:
+                raise FencedError(f"partition {number} has a newer owner")
+            check_begun(number, held=bool(claimed.at), fresh=fresh, committed=bool(commits))
             if fresh and not read_before and len(commits) < len(KINDS):
                 begun[number] = Place(tuple(bounds[self._at(kind, number)][0] for kind in KINDS), Closed())
         if begun:
@@ -262,7 +264,8 @@ class WindowWorker:
             if commit is not None:
                 out_to[kind] = max(out_to[kind], commit.offset)
                 sent = max(sent, decode_note(commit.note))
-            self._check_bounds(number, kind, place.positions[KINDS.index(kind)], bounds[self._at(kind, number)])
+            position, bound = place.positions[KINDS.index(kind)], bounds[self._at(kind, number)]
+            check_position(number, kind, position, bound, trust_bounds=self._settings.trust_bounds)
         partition.closed, partition.sent = place.closed, sent
         if begun is None:
             partition.clocks = decode_clocks(claimed.state)
@@ -272,19 +275,6 @@ class WindowWorker:
                 partition.restore(pane, decode_blobs(blobs))
         ends = {kind: self._all_bounds[self._at(kind, number)][1] for kind in KINDS}
         return _Owned(number, claimed.epoch, place, partition, out_to, ends)
-
-    def _check_bounds(self, number: int, kind: Kind, position: int, bounds: tuple[int, int]) -> None:
-        low, high = bounds
-        if position < low:
-            raise RefusedError(
-                f"partition {number}: {kind} is to be read from offset {position}, but its log begins at {low}: records were deleted "
-                "before they were read, or the topic was made anew. Use a new namespace, or reset this one"
-            )
-        if position > high and self._settings.trust_bounds:
-            raise RefusedError(
-                f"partition {number}: {kind} is to be read from offset {position}, but its log ends at {high}: the topic was made anew. "
-                "Use a new namespace, or reset this one"
-            )
 
     # closing ---------------------------------------------------------------------------------------------------------
 
