@@ -26,7 +26,9 @@ from stream.errors import ConfigurationError
 from stream.kinds import KINDS, Kind, Millis
 from stream.log import Headers, MemoryLog, TopicPartition
 from stream.marks import encode_mark
+from stream.metrics import REPLAY_MARKS, REPLAY_TIME, REPLAYED
 from stream.partitioner import partition_of
+from stream.telemetry import NO_TELEMETRY, Beat, Telemetry
 from stream.times import DAY_MS, Ints
 from stream.zones import utc_to_wall, wall_to_utc
 
@@ -177,7 +179,11 @@ class Replay:
         closing_mark: Callable[[Millis], Millis],
         clock: Clock,
         place: Place | None = None,
+        telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
+        self._telemetry = telemetry
+        for kind in plan.kinds:
+            telemetry.count(REPLAYED, 0, kind=kind)
         self._plan, self._topics, self._sink, self._closing_mark, self._clock = plan, topics, sink, closing_mark, clock
         self._place = place or Place()
         self._count = ReadCount()
@@ -206,7 +212,7 @@ class Replay:
         while not (stopped() or finished):
             finished = self._pass(sleep, stopped, checkpoint, progress)
         last_mark_ms = self._finish() if finished else None
-        self._sink.flush()
+        self._flush()
         self._place = dataclasses.replace(self._place, done=finished)
         checkpoint(self._place)
         return ReplayReport(
@@ -251,9 +257,13 @@ class Replay:
     def _save(self, checkpoint: Callable[[Place], None]) -> None:
         now = self._clock.now_ms()
         if now - self._saved_at >= _CHECKPOINT_EVERY_MS:
-            self._sink.flush()
+            self._flush()
             checkpoint(self._place)
             self._saved_at = now
+
+    def _flush(self) -> None:
+        self._sink.flush()
+        self._telemetry.beat(Beat.BROKER)
 
     # what is sent ---------------------------------------------------------------------------------------------------
 
@@ -314,12 +324,15 @@ class Replay:
 
     def _send(self, step: "_Step") -> None:
         # the mark first: it speaks of what lies behind, and the rows of this step are not older than it
+        self._telemetry.beat(Beat.LOOP)
+        self._telemetry.levels(REPLAY_TIME, {(): step.at_ms / 1000})
         if step.mark:
             self._mark(step.at_ms)
         for batch, start, stop in step.rows:
             headers = batch.headers.rows(start, stop) if batch.headers is not None else None
             self._sink.send(self._topics[batch.kind], batch.keys[start:stop], batch.values[start:stop], headers)
             self._events[batch.kind] += stop - start
+            self._telemetry.count(REPLAYED, stop - start, kind=batch.kind)
             self._place = dataclasses.replace(self._place, events=self._place.events + stop - start)
             low, high = int(batch.ts[start]), int(batch.ts[stop - 1])
             self._sent_from = low if self._sent_from is None else min(low, self._sent_from)
@@ -330,6 +343,7 @@ class Replay:
         for topic in self._topics.values():
             self._sink.mark(topic, headers)
         self._marks += 1
+        self._telemetry.count(REPLAY_MARKS)
 
     def _finish(self) -> Millis:
         """Close the windows over the newest event, and no more."""
@@ -349,6 +363,7 @@ class Replay:
         wall_origin, event_origin = self._origin
         due = wall_origin + (at_ms - event_origin) / self._plan.speed
         while (left := due - self._clock.now_ms()) > 0 and not stopped():
+            self._telemetry.beat(Beat.LOOP)
             sleep(int(min(left, 500)) + 1)
 
 
