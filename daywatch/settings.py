@@ -1,7 +1,8 @@
 """The settings: what they are called, what they default to, and where they come from. Made once, then never changed.
 
 Precedence: flags, then environment (`DAYWATCH_KAFKA__BOOTSTRAP_SERVERS`), then the TOML file, then the defaults.
-Durations are written with a unit (`90s`, `6h`, `1d`) and held as whole milliseconds. Knows nothing of commands or clients.
+Durations are written with a unit (`90s`, `6h`, `1d`) and held as whole milliseconds. A secret may lie in a file of its own, which the
+setting with `_file` behind its name then names. Knows nothing of commands or clients.
 """
 
 import os
@@ -10,17 +11,18 @@ import tomllib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from daywatch.origins import ENV_PREFIX, Given
 from stream.errors import ConfigurationError, UsageError
 from stream.kinds import Millis
 from windowing.calendar import WindowSpec
 
-ENV_PREFIX = "DAYWATCH_"
 DEFAULT_FILE = "daywatch.toml"
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
@@ -68,29 +70,96 @@ class _Group(BaseModel):
     # defaults go through the same reading as what a person writes, so that they can be written the same way
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, given: Any) -> Any:
+        """Take secrets from the files that are named for them, as Docker and Kubernetes hand them over."""
+        if not isinstance(given, dict):
+            return given
+        found = dict(given)
+        for name in cls.model_fields:
+            path = found.get(f"{name}_file")
+            if path is None or f"{name}_file" not in cls.model_fields:
+                continue
+            if found.get(name) is not None:
+                raise ValueError(f"{name}_file: {name} is given, too; give one of them")
+            found[name] = _secret_of(f"{name}_file", Path(path))
+        return found
+
+
+def _secret_of(name: str, path: Path) -> str:
+    try:
+        secret = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"{name}: cannot read {path} ({error.strerror}); name a file that holds the secret and nothing else") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"{name}: {path} is no text; name a file that holds the secret and nothing else") from None
+    if not secret:
+        raise ValueError(f"{name}: {path} is empty; name a file that holds the secret and nothing else")
+    return secret
+
+
+def _existing_file(path: str) -> str:
+    try:
+        with Path(path).open("rb"):
+            return path
+    except OSError as error:
+        raise ValueError(f"cannot read {path} ({error.strerror}); name an existing PEM file") from error
+
+
+PemFile = Annotated[str, AfterValidator(_existing_file)]
+
+
+def _addresses(text: str) -> str:
+    for address in text.split(","):
+        _, _, port = address.strip().rpartition(":")
+        if not re.fullmatch(r"([^\s:/@]+|\[[0-9a-fA-F:.]+\]):\d{1,5}", address.strip()) or not 0 < int(port) < 65_536:
+            raise ValueError("not broker addresses; write host:port, several with commas between them, such as kafka-1:9092,kafka-2:9092")
+    return text
+
 
 class KafkaSettings(_Group):
     """Where the broker is and how to be let in."""
 
-    bootstrap_servers: str = "127.0.0.1:9092"
+    bootstrap_servers: Annotated[str, AfterValidator(_addresses)] = "127.0.0.1:9092"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
-    ssl_ca_location: str | None = None
-    ssl_certificate_location: str | None = None
-    ssl_key_location: str | None = None
+    sasl_password_file: Path | None = None
+    ssl_ca_location: PemFile | None = None
+    ssl_certificate_location: PemFile | None = None
+    ssl_key_location: PemFile | None = None
     ssl_key_password: SecretStr | None = None
+    ssl_key_password_file: Path | None = None
     session_timeout: Duration = Field(default="10s", ge=1_000)  # type: ignore[assignment]
     embedded: bool = Field(default=False, description="The broker is the embedded one, whose end offsets cannot be believed.")
+
+    _no_properties: ClassVar[frozenset[str]] = frozenset({"session_timeout", "embedded", "sasl_password_file", "ssl_key_password_file"})
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "KafkaSettings":
+        protocol = self.security_protocol
+        for name in ("sasl_mechanism", "sasl_username", "sasl_password"):
+            given = getattr(self, name) is not None
+            if protocol.startswith("SASL") and not given:
+                raise ValueError(f"{name}: missing, and kafka.security_protocol is {protocol}; set it, or another protocol")
+            if given and not protocol.startswith("SASL"):
+                raise ValueError(f"{name}: of no use with kafka.security_protocol {protocol}; set that to SASL_SSL, or take this away")
+        for name in ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location", "ssl_key_password"):
+            if getattr(self, name) is not None and not protocol.endswith("SSL"):
+                cure = "SSL" if protocol == "PLAINTEXT" else "SASL_SSL"
+                raise ValueError(f"{name}: of no use with kafka.security_protocol {protocol}; set that to {cure}, or take this away")
+        _pair(self.ssl_certificate_location, self.ssl_key_location)
+        return self
 
     def client(self) -> dict[str, str]:
         """The properties that every Kafka client is made with, in librdkafka's names."""
         # what matters comes as an exception; librdkafka's own lines would only confuse whoever runs a command
         properties: dict[str, str] = {"log_level": "2"}
         for name, value in self:
-            if value is not None and name not in ("session_timeout", "embedded"):
-                properties[name.replace("_", ".")] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            if value is not None and name not in self._no_properties:
+                properties[name.replace("_", ".")] = _plain(value)
         return properties
 
     def member(self) -> dict[str, int]:
@@ -98,10 +167,64 @@ class KafkaSettings(_Group):
         return {"session_timeout_ms": self.session_timeout, "heartbeat_interval_ms": self.session_timeout // 4}
 
 
-class StoreSettings(_Group):
-    """Where the Redis-protocol store is."""
+def _pair(certificate: str | None, key: str | None) -> None:
+    """A certificate without its key proves nothing, and a key without its certificate neither."""
+    if certificate is None and key is not None:
+        raise ValueError("ssl_certificate_location: missing, and ssl_key_location is given; the two belong together")
+    if key is None and certificate is not None:
+        raise ValueError("ssl_key_location: missing, and ssl_certificate_location is given; the two belong together")
 
-    url: str = Field(default="redis://127.0.0.1:6379/0", pattern=r"^(redis|rediss|unix)://")
+
+def _whole_address(url: str) -> str:
+    try:
+        # a password with a bare / or # in it would be taken for the end of the host: say so, and do not show it
+        parts = urlsplit(url)
+        whole = (parts.port or 0) >= 0 and bool(parts.path if parts.scheme == "unix" else parts.hostname)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ValueError("no address such as redis://host:6379/0; a password is better set as store.password, or else written %-encoded")
+    return url
+
+
+class StoreSettings(_Group):
+    """Where the Redis-protocol store is and how to be let in."""
+
+    url: Annotated[str, AfterValidator(_whole_address)] = Field(
+        default="redis://127.0.0.1:6379/0", pattern=r"^(redis|rediss|unix)://", repr=False
+    )
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    ssl_ca_location: PemFile | None = None
+    ssl_certificate_location: PemFile | None = None
+    ssl_key_location: PemFile | None = None
+    ssl_key_password: SecretStr | None = None
+    ssl_key_password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "StoreSettings":
+        parts = urlsplit(self.url)
+        named = {name for name, _ in parse_qsl(parts.query)}
+        for name, there in (("username", parts.username or "username" in named), ("password", parts.password or "password" in named)):
+            if there and getattr(self, name) is not None:
+                raise ValueError(f"{name}: given, and store.url holds one, too; give it once")
+        for name in ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location", "ssl_key_password"):
+            if getattr(self, name) is not None and parts.scheme != "rediss":
+                raise ValueError(f"{name}: of no use without TLS; let store.url begin with rediss://, or take this away")
+        _pair(self.ssl_certificate_location, self.ssl_key_location)
+        return self
+
+    def options(self) -> dict[str, str]:
+        """What a client is made with besides the address, in redis-py's names."""
+        names = {"username": "username", "password": "password", "ssl_ca_location": "ssl_ca_certs"}
+        names |= {"ssl_certificate_location": "ssl_certfile", "ssl_key_location": "ssl_keyfile", "ssl_key_password": "ssl_password"}
+        found = {theirs: getattr(self, ours) for ours, theirs in names.items()}
+        return {name: _plain(value) for name, value in found.items() if value is not None}
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 class TopicSettings(_Group):
@@ -121,6 +244,7 @@ class TopicSettings(_Group):
     alerts: TopicName = "alerts"
     alert_memory: TopicName = "alert-memory"
     dead_letters: TopicName = "dead-letters"
+    operations: TopicName = "operations"
 
 
 class WindowSettings(_Group):
@@ -185,6 +309,7 @@ class RemoteSettings(_Group):
     url: str | None = Field(default=None, pattern=r"^https?://")
     model: str | None = None
     api_key: SecretStr | None = None
+    api_key_file: Path | None = None
     timeout: Duration = Field(default="60s", ge=100)  # type: ignore[assignment]
     attempts: int = Field(default=5, ge=1, le=100)
     concurrency: int = Field(default=8, ge=1, le=1024)
@@ -224,7 +349,7 @@ class Settings(BaseSettings):
         return (flags,) if file_values is None else (flags, env_settings, InitSettingsSource(settings_cls, file_values))
 
     def topic(self, role: str) -> str:
-        """The full name of a topic, by its role: an event kind, `windows`, `verdicts`, `alerts`, `alert_memory`, `dead_letters`."""
+        """The full name of a topic, by its role: an event kind, `windows`, `verdicts`, `alerts`, `dead_letters`, `operations`, …."""
         return f"{self.namespace}.{getattr(self.topics, role.replace('-', '_'))}"
 
     def group(self, role: str) -> str:
@@ -238,30 +363,40 @@ def load(config: Path | None = None, flags: Mapping[str, object] | None = None, 
     Raises:
         UsageError: a file cannot be read, or a setting is unknown or not usable; the text names it and the cure.
     """
-    file_values = {} if alone else _read(config)
+    said = Given(flags or {}) if alone else given(config, flags)
+    if misnamed := said.misnamed(setting_names()):
+        raise UsageError("; ".join(_no_such(variable, near, "environment variable") for variable, near in misnamed.items()))
     make: Callable[..., Settings] = Settings
     try:
-        settings = make(**_nested(flags or {}), **{"": None if alone else file_values})
+        settings = make(**_nested(said.flags), **{"": None if alone else said.file_values})
         settings.window.spec()
     except ConfigurationError as error:
         raise UsageError(f"window.size, window.hop: {error}") from error
     except ValidationError as error:
-        raise UsageError(_explain(error, flags or {}, file_values, config)) from error
+        raise UsageError(_explain(error, said)) from None  # its own text shows values, which may be secret
     except SettingsError as error:
-        raise UsageError(f"environment: {error}; nested settings are written as {ENV_PREFIX}KAFKA__BOOTSTRAP_SERVERS") from error
+        raise UsageError(f"environment: {error}; nested settings are written as {ENV_PREFIX}KAFKA__BOOTSTRAP_SERVERS") from None
     return settings
 
 
-def _read(config: Path | None) -> dict[str, Any]:
+def given(config: Path | None = None, flags: Mapping[str, object] | None = None) -> Given:
+    """What flags, environment and settings file say, not yet read as settings.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
     path = config or Path(DEFAULT_FILE)
-    if config is None and not path.is_file():
-        return {}
+    file = path if config is not None or path.is_file() else None
+    return Given(flags or {}, dict(os.environ), _read(file) if file else {}, file)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--config: cannot read {path} ({error.strerror}); name an existing TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config: {path} is not TOML: {error}") from error
+        raise UsageError(f"--config: {path} is not TOML: {error}") from None
 
 
 def _nested(flags: Mapping[str, object]) -> dict[str, Any]:
@@ -280,31 +415,26 @@ def _nested(flags: Mapping[str, object]) -> dict[str, Any]:
     return nested
 
 
-def _explain(error: ValidationError, flags: Mapping[str, object], file_values: Mapping[str, Any], config: Path | None) -> str:
+def _explain(error: ValidationError, said: Given) -> str:
     lines = []
-    for fault in error.errors(include_url=False, include_input=False):
+    for fault in error.errors(include_url=False, include_input=False, include_context=False):
         name = ".".join(str(part) for part in fault["loc"] if not str(part).startswith("function-"))
-        lines.append(f"{name}: {_cure(name, fault['type'], fault['msg'])} ({_origin(name, flags, file_values, config)})")
+        text = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            near = get_close_matches(name, setting_names(), n=1)
+            lines.append(_no_such(name, near[0] if near else "", str(said.origin(name))))
+            continue
+        # what two settings of a group have against each other begins with the name of the one to look at
+        leaf, colon, rest = text.partition(": ")
+        if colon and f"{name}.{leaf}" in setting_names():
+            name, text = f"{name}.{leaf}", rest
+        lines.append(f"{name}: {text} ({said.origin(name)})")
     return "; ".join(dict.fromkeys(lines))
 
 
-def _cure(name: str, kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        near = get_close_matches(name, setting_names(), n=1)
-        return "there is no such setting" + (f"; did you mean {near[0]}?" if near else "; see docs/settings.md")
-    return message.removeprefix("Value error, ")
-
-
-def _origin(name: str, flags: Mapping[str, object], file_values: Mapping[str, Any], config: Path | None) -> str:
-    if name in flags:
-        return "from the command line"
-    variable = ENV_PREFIX + name.upper().replace(".", "__")
-    if variable.lower() in {key.lower() for key in os.environ}:
-        return f"from the environment variable {variable}"
-    place: Any = file_values
-    for part in name.split("."):
-        place = place.get(part) if isinstance(place, dict) else None
-    return f"from {config or DEFAULT_FILE}" if place is not None else "setting"
+def _no_such(name: str, near: str, origin: str) -> str:
+    cure = f"did you mean {near}?" if near else "see docs/settings.md"
+    return f"{name}: there is no such setting; {cure} ({origin})"
 
 
 def setting_names() -> list[str]:

@@ -8,6 +8,9 @@ from daywatch.settings import Settings, load, parse_duration, setting_names
 from stream.errors import ConfigurationError
 
 HOUR_MS = 3_600_000
+SCRAM: dict[str, object] = {
+    "kafka.security_protocol": "SASL_SSL", "kafka.sasl_mechanism": "SCRAM-SHA-512", "kafka.sasl_username": "ana", "kafka.sasl_password": "hunter2",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -82,8 +85,9 @@ def test_a_file_that_is_missing_or_no_toml_is_refused_by_name(tmp_path: Path) ->
 
 
 def test_settings_cannot_be_changed_and_hide_their_secrets() -> None:
-    settings = load(flags={"kafka.sasl_password": "hunter2"})
+    settings = load(flags={**SCRAM, "store.url": "redis://ana:s3cret@r:6379/0"})
     assert "hunter2" not in repr(settings)
+    assert "s3cret" not in repr(settings)
     assert settings.kafka.client()["sasl.password"] == "hunter2"
     with pytest.raises(ValueError, match="frozen"):
         settings.zone = "Europe/Berlin"
