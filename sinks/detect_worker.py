@@ -444,11 +444,12 @@ class DetectWorker:
     def _say(self, owned: _Owned, window: Window, verdict: Verdict, origin: Origin, received: Headers | None, work: _Work) -> None:
         """The verdict's record, and the alert's if there is something new to say."""
         user = window.user.encode()
-        alert_uid = None
+        alert_uid, alerted = None, False
         if verdict.alert:
             known = work.memory.get((owned.number, user), owned.memory.get(user, ()))
             decision, remembered = decide(known, alerting(verdict, window))
             alert_uid = decision.finding.uid
+            alerted = decision.activity is not None
             if decision.activity is not None:
                 work.memory[owned.number, user] = remembered
                 record = detection_finding(verdict, window, decision.finding, decision.activity, origin)
@@ -457,7 +458,8 @@ class DetectWorker:
                 work.totals.alerts += decision.activity is Activity.CREATE
                 work.totals.updates += decision.activity is Activity.UPDATE
         headers = cloud_headers("verdict", verdict.window_id, verdict.end, received)
-        work.out.append(Out(TopicPartition(self._topics.verdicts, owned.number), user, verdict_record(verdict, alert_uid), headers))
+        said = verdict_record(verdict, alert_uid, alerted=alerted)
+        work.out.append(Out(TopicPartition(self._topics.verdicts, owned.number), user, said, headers))
         work.totals.windows += 1
         work.totals.learning += verdict.learning
 

@@ -12,8 +12,11 @@ VERDICT_SCHEMA = "daywatch.verdict/1"
 _SOURCE = b"daywatch/detect"
 
 
-def verdict_record(verdict: Verdict, alert_uid: str | None) -> bytes:
-    """What the verdicts topic keeps of every judged window, alert or not. The same verdict gives the same bytes."""
+def verdict_record(verdict: Verdict, alert_uid: str | None, *, alerted: bool = False) -> bytes:
+    """What the verdicts topic keeps of every judged window, alert or not. The same verdict gives the same bytes.
+
+    `alerted`: a record on the alerts topic goes with it, in the same transaction.
+    """
     return orjson.dumps(
         {
             "schema": VERDICT_SCHEMA,
@@ -28,6 +31,7 @@ def verdict_record(verdict: Verdict, alert_uid: str | None) -> bytes:
             "by": verdict.by,
             "learning": verdict.learning,
             "alert_uid": alert_uid,
+            "alerted": alerted,
             "cited": [{"kind": ref.kind.value, "id": ref.id} for ref in verdict.cited],
             "reason": verdict.reason,
             "provenance": dict(sorted(verdict.provenance.items())),
@@ -36,13 +40,13 @@ def verdict_record(verdict: Verdict, alert_uid: str | None) -> bytes:
     )
 
 
-def cloud_headers(kind: str, uid: str, time: str, received: Headers | None) -> Headers:
+def cloud_headers(kind: str, uid: str, time: str, received: Headers | None, source: bytes = _SOURCE) -> Headers:
     """CloudEvents headers (binary mode) of a record that we make; a trace that came with what it was made from goes on."""
     headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", uid.encode()),
         ("ce_type", f"daywatch.{kind}".encode()),
-        ("ce_source", _SOURCE),
+        ("ce_source", source),
         ("ce_time", time.encode()),
         ("content-type", b"application/json"),
     ]
@@ -67,6 +71,10 @@ def verdict_json_schema() -> Mapping[str, Any]:
         "by": text | {"description": "The backend that gave the label."},
         "learning": {"type": "boolean", "description": "The user has been known for too short a time to compare with."},
         "alert_uid": {"type": ["string", "null"], "description": "finding_info.uid of the alert that this window belongs to."},
+        "alerted": {
+            "type": "boolean",
+            "description": "Whether the alerts topic holds a record of this window's; not so where it adds nothing to its alert.",
+        },
         "cited": {
             "type": "array",
             "items": {
@@ -86,7 +94,7 @@ def verdict_json_schema() -> Mapping[str, Any]:
         "title": "Verdict",
         "type": "object",
         "properties": properties,
-        "required": [name for name in properties if name != "extras"],
+        "required": [name for name in properties if name not in ("extras", "alerted")],
     }
 
 

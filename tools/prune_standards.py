@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-CLASSES = ("detection_finding",)
+CLASSES = ("detection_finding", "incident_finding")
 OBJECTS = [
     "actor",
     "analytic",
@@ -22,6 +22,7 @@ OBJECTS = [
     "evidences",
     "file",
     "finding_info",
+    "group",
     "metadata",
     "observable",
     "product",
