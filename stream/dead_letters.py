@@ -1,4 +1,8 @@
-"""What a dead letter looks like: the record untouched, and why and where it was refused in headers. Knows no broker."""
+"""What a dead letter looks like: the record untouched, and why and where it was refused in headers. Knows no broker.
+
+Only what no broker takes by default is cut: a letter that cannot be written would hold up its whole partition for good. The whole record
+still lies where the headers say, for as long as its topic keeps it.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -8,8 +12,13 @@ MESSAGE_HEADER: Final = "daywatch-message"
 TOPIC_HEADER: Final = "daywatch-topic"
 PARTITION_HEADER: Final = "daywatch-partition"
 OFFSET_HEADER: Final = "daywatch-offset"
+CUT_HEADER: Final = "daywatch-cut"
+"""How many bytes the record's value had before it was cut; there only if it was."""
 
 _LONGEST_MESSAGE: Final = 500
+_MOST_BYTES: Final = 1_040_000
+"""Of key, value and headers: a little less than the largest batch that Kafka takes unless it is told otherwise (1,048,588)."""
+_MOST_KEY: Final = 1_000
 
 
 def dead_letter(
@@ -37,4 +46,18 @@ def dead_letter(
         (PARTITION_HEADER, b"%d" % partition),
         (OFFSET_HEADER, b"%d" % offset),
     ]
-    return key, value, [*(headers or ()), *why]
+    own = list(headers or ())
+    left = _MOST_BYTES - _size(key, value, [*own, *why])
+    if left >= 0:
+        return key, value, [*own, *why]
+    why.append((CUT_HEADER, b"%d" % len(value or b"")))
+    if _size(key, None, own) > _MOST_BYTES // 2:
+        # the record's own key or headers are what is too large
+        key, own = key[:_MOST_KEY] if key is not None else None, []
+    room = max(0, _MOST_BYTES - _size(key, None, [*own, *why]))
+    return key, value[:room] if value is not None else None, [*own, *why]
+
+
+def _size(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> int:
+    """Bytes of a record as Kafka writes it, a few too many: lengths take up to five bytes each."""
+    return 100 + len(key or b"") + len(value or b"") + sum(10 + len(name.encode()) + len(text or b"") for name, text in headers)

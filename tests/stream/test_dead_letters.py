@@ -27,3 +27,17 @@ def test_what_died_before_keeps_its_history() -> None:
     _, _, first = dead_letter(b"k", b"v", [], "late", "m", "t", 0, 1)
     _, _, second = dead_letter(b"k", b"v", first, "not_json", "m", "t", 0, 9)
     assert [value for name, value in second if name == "daywatch-reason"] == [b"late", b"not_json"]
+
+
+def test_only_what_no_broker_takes_by_default_is_cut_and_the_letter_says_so() -> None:
+    place = ("too_large", "too much", "a.logon", 3, 17)
+    _, whole, headers = dead_letter(b"ana", b"x" * 1_000_000, None, *place)
+    assert whole == b"x" * 1_000_000
+    assert "daywatch-cut" not in dict(headers)
+    for key, own in ((b"ana", []), (b"k" * 1_500_000, []), (b"ana", [("ce_id", b"h" * 1_500_000)]), (None, [("n", None)])):
+        key_left, cut, headers = dead_letter(key, b"x" * 3_000_000, own, *place)  # type: ignore[arg-type]
+        size = len(key_left or b"") + len(cut or b"") + sum(len(name) + len(text or b"") for name, text in headers)
+        assert 500_000 < size < 1_048_588 - 1_000
+        assert dict(headers)["daywatch-cut"] == b"3000000"
+        assert dict(headers)["daywatch-offset"] == b"17"
+    assert dead_letter(b"k" * 2_000_000, None, None, *place)[1] is None
