@@ -101,7 +101,7 @@ def test_the_parts_of_a_verdict_record_are_those_of_the_contract() -> None:
     put(log, "ana", day_of("ana", 0, 0.9))
     run(log)
     assert set(json.loads(log.values("verdicts")[0])) == {
-        "schema", "window_id", "user", "start", "end", "label", "score", "triage_score", "track", "by", "cited", "alert_uid",
+        "schema", "window_id", "user", "start", "end", "label", "score", "triage_score", "track", "by", "cited", "alert_uid", "alerted",
         "provenance", "learning", "reason",
     }  # fmt: skip
 
