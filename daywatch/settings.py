@@ -11,11 +11,12 @@ import tomllib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from daywatch.origins import ENV_PREFIX, Given
@@ -315,6 +316,30 @@ class RemoteSettings(_Group):
     concurrency: int = Field(default=8, ge=1, le=1024)
 
 
+class PrivacySettings(_Group):
+    """Whether windows, verdicts and alerts name people, and where it is kept who they are."""
+
+    pseudonyms: bool = False
+    key: SecretStr | None = None
+    key_file: Path | None = None
+    machines: bool = False
+    map_url: Annotated[str, AfterValidator(_whole_address)] | None = Field(default=None, pattern=r"^(redis|rediss|unix)://", repr=False)
+    map_username: str | None = None
+    map_password: SecretStr | None = None
+    map_password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _has_a_key(self) -> "PrivacySettings":
+        if self.pseudonyms and self.key is None:
+            raise ValueError("key: missing, and privacy.pseudonyms is true; make one (openssl rand -hex 32) and name its file as key_file")
+        if self.key is not None and len(self.key.get_secret_value()) < _FEWEST_KEY_CHARACTERS:
+            raise ValueError(f"key: needs {_FEWEST_KEY_CHARACTERS} characters or more; make one with: openssl rand -hex 32")
+        return self
+
+
+_FEWEST_KEY_CHARACTERS = 32
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Field names are the setting names, in TOML, environment and flags."""
 
@@ -331,6 +356,7 @@ class Settings(BaseSettings):
     window: WindowSettings = WindowSettings()
     detect: DetectSettings = DetectSettings()
     remote: RemoteSettings = RemoteSettings()
+    privacy: PrivacySettings = PrivacySettings()
 
     @classmethod
     def settings_customise_sources(
@@ -439,14 +465,31 @@ def _no_such(name: str, near: str, origin: str) -> str:
 
 def setting_names() -> list[str]:
     """The dotted name of every setting, in the order of definition."""
-    names: list[str] = []
+    return list(setting_fields())
+
+
+def setting_fields() -> dict[str, FieldInfo]:
+    """Every setting by its dotted name, in the order of definition; those outside of groups first, as in a TOML file."""
+    alone: dict[str, FieldInfo] = {}
+    grouped: dict[str, FieldInfo] = {}
     for name, info in Settings.model_fields.items():
         group = info.annotation
         if isinstance(group, type) and issubclass(group, BaseModel):
-            names += [f"{name}.{leaf}" for leaf in group.model_fields]
+            grouped |= {f"{name}.{leaf}": each for leaf, each in group.model_fields.items()}
         else:
-            names.append(name)
-    return names
+            alone[name] = info
+    return alone | grouped
+
+
+def is_duration(info: FieldInfo) -> bool:
+    """Whether a setting is written as a duration."""
+    readers = (parse_duration, _forever_or_duration)
+    return any(isinstance(mark, BeforeValidator) and mark.func in readers for mark in _marks(info))
+
+
+def _marks(info: FieldInfo) -> list[object]:
+    """What is said about a setting beside its type; in `Duration | None` the members of the union say it."""
+    return [*info.metadata, *(mark for part in get_args(info.annotation) for mark in getattr(part, "__metadata__", ()))]
 
 
 def bare_environment() -> dict[str, str]:
