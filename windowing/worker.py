@@ -5,7 +5,9 @@ anything uncertain the worker forgets what it had in memory and claims again; re
 devices through the seams `Source`, `Outlet` and `WindowStore` alone.
 """
 
+import logging
 import time
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +18,27 @@ from stream.errors import FencedError, PipelineError, StaleError, TransientError
 from stream.kinds import KINDS, Kind, Millis
 from stream.log import Commit, Headers, Out, Outlet, Polled, Records, Source, TopicPartition
 from stream.marks import encode_mark
+from stream.measured import MeasuredOutlet
+from stream.metrics import (
+    ASSIGNMENTS,
+    CLOCK,
+    DEAD_LETTERS,
+    DUPLICATES,
+    EVENTS,
+    LAST_TURN,
+    LATE,
+    PANES,
+    PARTITIONS,
+    POSITION,
+    RECOVERIES,
+    SILENCE_MARKS,
+    STEP_SECONDS,
+    WATERMARK,
+    WINDOWS_CLOSED,
+    WINDOWS_OPEN,
+)
+from stream.notes import logger_of, note
+from stream.telemetry import NO_TELEMETRY, Beat, Telemetry
 from windowing.clocks import LONG_AGO, TopicClock
 from windowing.intake import Intake, Refused, Topics
 from windowing.ledger import (
@@ -30,6 +53,7 @@ from windowing.ledger import (
     encode_state,
     is_fresh,
 )
+from windowing.measured_store import MeasuredStore
 from windowing.panes import decode_blobs
 from windowing.partition import Arrivals, Closed, Closing, Partition, Rules
 from windowing.silence import Silence
@@ -37,6 +61,8 @@ from windowing.store import Advance, Claimed, Start, WindowStore
 
 _MOST_FAILURES = 60
 _STANDS_MS: Millis = 2_000
+_TELL_EVERY_MS: Millis = 5_000
+_LATE = "late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +122,10 @@ class WindowWorker:
         settings: WorkerSettings,
         clock: Clock,
         wait: Callable[[float], None] = time.sleep,
+        telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
-        self._source, self._outlet, self._store, self._wait = source, outlet, store, wait
+        self._source, self._wait, self._telemetry = source, wait, telemetry
+        self._outlet, self._store = MeasuredOutlet(outlet, telemetry), MeasuredStore(store, telemetry)
         self._topics, self._rules, self._settings, self._clock = topics, rules, settings, clock
         self._layout = encode_layout(rules.calendar, topics.partitions)
         self._owned: dict[int, _Owned] = {}
@@ -105,8 +133,13 @@ class WindowWorker:
         self._all_bounds: dict[TopicPartition, tuple[int, int]] = {}
         """First and end offset of every log, of foreign partitions too, when this worker started."""
         self._polled_at_ms: Millis | None = None
+        self._told_at_ms: Millis = 0
+        self._log = logger_of("window")
         self._intake = Intake(topics, rules.calendar.zone, settings.limits)
         self.totals = Totals()
+        for kind in KINDS:
+            for metric in (EVENTS, LATE, DUPLICATES, SILENCE_MARKS):
+                telemetry.count(metric, 0, kind=kind)
 
     # the loop --------------------------------------------------------------------------------------------------------
 
@@ -118,6 +151,7 @@ class WindowWorker:
         """
         failures, finished = 0, False
         while not stop():
+            self._telemetry.beat(Beat.LOOP)
             try:
                 if failures:
                     # whoever has lost the partitions learns of it here, before it claims them again and disturbs their owner
@@ -128,9 +162,11 @@ class WindowWorker:
             except (StaleError, FencedError, TransientError) as error:
                 failures += 1
                 self._after_failure(error, failures)
+            self._tell()
             after_step(self)
             if finished:
-                return
+                break
+        self._tell(at_once=True)
 
     def _after_failure(self, error: PipelineError, failures: int) -> None:
         """Forget everything: whatever of the cycle took effect, recovery finds out."""
@@ -139,6 +175,8 @@ class WindowWorker:
         if failures > _MOST_FAILURES:
             raise error
         self.totals.recoveries += 1
+        self._telemetry.count(RECOVERIES)
+        note(self._log, logging.WARNING, "recovery", f"recovering: {error}", cause=type(error).__name__, failures=failures)
         self._forget()
         self._wait(min(0.05 * 2 ** min(failures, 7), 5.0))
 
@@ -150,7 +188,15 @@ class WindowWorker:
             self._all_bounds = self._all_bounds or self._source.bounds(range(self._topics.partitions))
             if partitions:
                 self._claim(sorted(partitions))
+                self._telemetry.count(ASSIGNMENTS)
             self._assignment = generation
+            note(
+                self._log, logging.INFO, "assigned", f"holds {len(partitions)} of {self._topics.partitions} partitions",
+                partitions=sorted(partitions), of=self._topics.partitions,
+            )  # fmt: skip
+            self._tell(at_once=True)
+        if self._source.joined():
+            self._telemetry.beat(Beat.GROUP)
         if not self._close():
             self._read()
 
@@ -283,6 +329,7 @@ class WindowWorker:
         due = [owned for owned in self._owned.values() if owned.partition.due()]
         if not due:
             return False
+        began = time.perf_counter()
         share = max(1, self._settings.close_windows // len(due))
         steps = [(owned, self._closings(owned.partition, share)) for owned in due]
         records = [record for owned, closings in steps for closing in closings for record in self._outgoing(owned, closing)]
@@ -291,8 +338,11 @@ class WindowWorker:
         self._advance([(owned, Place(owned.place.positions, owned.partition.closed), closings) for owned, closings in steps])
         for closing in (closing for _, closings in steps for closing in closings):
             self.totals.windows += closing.windows.height
+            self._telemetry.count(WINDOWS_CLOSED, closing.windows.height)
             for kind, n in closing.duplicates.items():
                 self.totals.duplicates[kind] += n
+                self._telemetry.count(DUPLICATES, n, kind=kind)
+        self._telemetry.observe(STEP_SECONDS, time.perf_counter() - began, step="close")
         return True
 
     @staticmethod
@@ -359,7 +409,10 @@ class WindowWorker:
         self._listen(polled)
         records = [found for found in polled.records if found.at.partition in self._owned]
         if records:
+            self._telemetry.beat(Beat.BROKER)
+            began = time.perf_counter()
             self._take(records)
+            self._telemetry.observe(STEP_SECONDS, time.perf_counter() - began, step="read")
         elif self._settings.until_done:
             self._skip_to_ends()
         self._mark_silence()
@@ -376,6 +429,7 @@ class WindowWorker:
 
     def _take(self, records: Sequence[Records]) -> None:
         dead: list[Out] = []
+        counts: list[tuple[Kind, int, Sequence[Refused]]] = []
         reached: dict[int, dict[Kind, int]] = {}
         for kind in KINDS:
             for taken in self._intake.take(kind, [found for found in records if found.at.topic == self._topics.events[kind]]):
@@ -383,7 +437,7 @@ class WindowWorker:
                 refused = [*taken.refused, *self._place(owned, taken.arrivals)]
                 dead += self._dead_letters(owned, kind, found, refused)
                 reached.setdefault(owned.number, {})[kind] = found.next_offset
-                self._count(kind, len(found.values) - len(taken.arrivals.marks), refused)
+                counts.append((kind, len(found.values) - len(taken.arrivals.marks), refused))
         places = {
             number: Place(
                 tuple(kinds.get(kind, now) for kind, now in zip(KINDS, self._owned[number].place.positions, strict=True)),
@@ -395,19 +449,26 @@ class WindowWorker:
             touched = [self._owned[number] for number in sorted({record.at.partition for record in dead})]
             self._transact(dead, touched, {number: place.positions for number, place in places.items()})
         self._advance([(self._owned[number], place, ()) for number, place in places.items()])
+        # only now: a batch that is read again after a failure is not to count twice
+        for each in counts:
+            self._count(*each)
 
     @staticmethod
     def _place(owned: _Owned, arrivals: Arrivals) -> list[Refused]:
         unplaced = owned.partition.read(arrivals)
-        return [Refused(row, "late", "too late for every window over it") for row in unplaced.late] + [
+        return [Refused(row, _LATE, "too late for every window over it") for row in unplaced.late] + [
             Refused(row, "future", "later than its own record by more than the tolerance") for row in unplaced.future
         ]
 
     def _count(self, kind: Kind, read: int, refused: Sequence[Refused]) -> None:
         self.totals.read[kind] += read
+        self._telemetry.count(EVENTS, read, kind=kind)
         counts = self.totals.refused[kind]
-        for each in refused:
-            counts[each.reason] = counts.get(each.reason, 0) + 1
+        for reason, n in Tally(each.reason for each in refused).items():
+            counts[reason] = counts.get(reason, 0) + n
+            self._telemetry.count(DEAD_LETTERS, n, topic=self._topics.events[kind], reason=reason)
+            if reason == _LATE:
+                self._telemetry.count(LATE, n, kind=kind)
 
     def _dead_letters(self, owned: _Owned, kind: Kind, found: Records, refused: Sequence[Refused]) -> list[Out]:
         """Records for what was refused, except what went out in an earlier life."""
@@ -474,6 +535,33 @@ class WindowWorker:
                 out += [Out(self._at(kind, owned.number), None, None, encode_mark(to, idle=True)) for kind, to in marks.items()]
         if out:
             self._transact(out, owners)
+            kinds = {topic: kind for kind, topic in self._topics.events.items()}
+            for mark in out:
+                self._telemetry.count(SILENCE_MARKS, kind=kinds[mark.at.topic])
+
+    # what it tells of itself -----------------------------------------------------------------------------------------
+
+    def _tell(self, at_once: bool = False) -> None:
+        """Say where it stands, a few times a minute: counting open windows takes a moment."""
+        now = self._clock.now_ms()
+        if not self._telemetry.wanted or (not at_once and now - self._told_at_ms < _TELL_EVERY_MS):
+            return
+        self._told_at_ms = now
+        held = sorted(self._owned.items())
+        positions = {
+            self._at(kind, number): max(position, owned.end_seen[kind])
+            for number, owned in held for kind, position in zip(KINDS, owned.place.positions, strict=True)
+        }  # fmt: skip
+        clocks = {self._at(kind, number): clock.at_ms for number, owned in held for kind, clock in owned.partition.clocks.items()}
+        watermarks = {number: owned.partition.watermark_ms for number, owned in held}
+        tell = self._telemetry.levels
+        tell(LAST_TURN, {(): now / 1000})
+        tell(PARTITIONS, {(): len(held)})
+        tell(POSITION, {(at.topic, str(at.partition)): position for at, position in positions.items()})
+        tell(CLOCK, {(at.topic, str(at.partition)): at_ms / 1000 for at, at_ms in clocks.items() if at_ms != LONG_AGO})
+        tell(WATERMARK, {(str(number),): at_ms / 1000 for number, at_ms in watermarks.items() if at_ms != LONG_AGO})
+        tell(WINDOWS_OPEN, {(str(number),): owned.partition.open_windows for number, owned in held})
+        tell(PANES, {(str(number),): len(owned.partition.panes) for number, owned in held})
 
     def _at(self, kind: Kind, number: int) -> TopicPartition:
         return TopicPartition(self._topics.events[kind], number)
