@@ -34,4 +34,12 @@ class StaleError(PipelineError):
 
 
 class RefusedError(PipelineError):
-    """Going on would lose or double something: the text says what was found and the cure."""
+    """Going on would lose or double something: the text says what was found and the cure.
+
+    >>> str(RefusedError("topic a has 3 partitions, not 4", "Use a new namespace"))
+    'topic a has 3 partitions, not 4. Use a new namespace'
+    """
+
+    def __init__(self, told: str, cure: str = "") -> None:
+        super().__init__(f"{told}. {cure}" if cure else told)
+        self.told, self.cure = told, cure

@@ -70,13 +70,11 @@ def is_fresh(state: str) -> bool:
     return not state or bool(json.loads(state)["fresh"])
 
 
-def encode_layout(calendar: Calendar, partitions: int) -> str:
-    """What must not change while a namespace lives."""
+def encode_layout(calendar: Calendar, partitions: int, pseudonyms: str | None = None) -> str:
+    """What must not change while a namespace lives; `pseudonyms` is the id of the key that windows' names are made with, if any."""
     spec = calendar.spec
-    return json.dumps(
-        {"version": LAYOUT_VERSION, "partitions": partitions, "size_ms": spec.size_ms, "hop_ms": spec.hop_ms, "zone": calendar.zone},
-        sort_keys=True,
-    )
+    layout = {"version": LAYOUT_VERSION, "partitions": partitions, "size_ms": spec.size_ms, "hop_ms": spec.hop_ms, "zone": calendar.zone}
+    return json.dumps(layout | ({"pseudonyms": pseudonyms} if pseudonyms else {}), sort_keys=True)
 
 
 def check_layout(ours: str, theirs: str) -> None:
@@ -86,11 +84,11 @@ def check_layout(ours: str, theirs: str) -> None:
         RefusedError: names the first setting that differs.
     """
     wanted, found = json.loads(ours), json.loads(theirs)
-    for name in wanted:
-        if wanted[name] != found.get(name):
+    for name in (*wanted, *(found.keys() - wanted.keys())):
+        if wanted.get(name) != found.get(name):
             raise RefusedError(
-                f"window state was made with {name} = {found.get(name)}, and the settings say {wanted[name]}; "
-                "restore that setting, or use a new namespace"
+                f"window state was made with {name} = {found.get(name)}, and the settings say {wanted.get(name)}",
+                "Restore that setting, or use a new namespace",
             )
 
 
@@ -109,12 +107,14 @@ def check_begun(number: int, *, held: bool, fresh: bool, committed: bool) -> Non
     if committed and not held:
         raise RefusedError(
             f"partition {number}: the group has committed offsets, but the store holds no state for it: the store was lost or "
-            "emptied, or belongs to another namespace. Restore it, or start over with a new namespace (or reset this one)"
+            "emptied, or belongs to another namespace",
+            "Restore it, or start over with a new namespace (or reset this one)",
         )
     if held and not fresh and not committed:
         raise RefusedError(
             f"partition {number}: the store holds state, but the group has no committed offsets: they expire a week after "
-            "the last worker left, or the broker is a new one. Use a new namespace, or reset this one"
+            "the last worker left, or the broker is a new one",
+            "Use a new namespace, or reset this one",
         )
 
 
@@ -128,12 +128,13 @@ def check_position(number: int, kind: Kind, position: int, bounds: tuple[int, in
     if position < low:
         raise RefusedError(
             f"partition {number}: {kind} is to be read from offset {position}, but its log begins at {low}: records were deleted "
-            "before they were read, or the topic was made anew. Use a new namespace, or reset this one"
+            "before they were read, or the topic was made anew",
+            "Use a new namespace, or reset this one",
         )
     if position > high and trust_bounds:
         raise RefusedError(
-            f"partition {number}: {kind} is to be read from offset {position}, but its log ends at {high}: the topic was made anew. "
-            "Use a new namespace, or reset this one"
+            f"partition {number}: {kind} is to be read from offset {position}, but its log ends at {high}: the topic was made anew",
+            "Use a new namespace, or reset this one",
         )
 
 

@@ -39,6 +39,8 @@ class Rules:
     clocks: ClockSpec = field(default_factory=ClockSpec)
     describe: DescribeSettings = field(default_factory=DescribeSettings)
     directory: Directory | None = None
+    pseudonyms: str | None = None
+    """The id of the key that people's names are replaced with on the way out, if they are."""
 
 
 @dataclass(frozen=True, slots=True)
