@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "groups": ("daywatch.commands.groups:groups", "Show which threat groups texts are like; no attribution."),
     "train": ("daywatch.commands.train:app", "Fit a detector on a directory."),
     "models": ("daywatch.commands.models:app", "Keep models by name, pinned and checked file by file."),
+    "config": ("daywatch.commands.config:config", "Show the settings in force and where each came from."),
     "schema": ("daywatch.commands.schema:schema", "Print the JSON Schema of an event, window, verdict or alert."),
 }
 
@@ -163,6 +164,12 @@ def flags_of(ctx: typer.Context) -> dict[str, Any]:
     """Settings that the command line itself gives, by dotted name."""
     kept: dict[str, Any] = ctx.obj if isinstance(ctx.obj, dict) else {}
     return dict(kept.get("flags", {}))
+
+
+def config_of(ctx: typer.Context) -> Path | None:
+    """The settings file that the command line names."""
+    kept: dict[str, Any] = ctx.obj if isinstance(ctx.obj, dict) else {}
+    return kept.get("config")
 
 
 app = typer.Typer(

@@ -9,7 +9,8 @@ from stream.errors import ConfigurationError
 
 HOUR_MS = 3_600_000
 SCRAM: dict[str, object] = {
-    "kafka.security_protocol": "SASL_SSL", "kafka.sasl_mechanism": "SCRAM-SHA-512", "kafka.sasl_username": "ana", "kafka.sasl_password": "hunter2",
+    "kafka.security_protocol": "SASL_SSL", "kafka.sasl_mechanism": "SCRAM-SHA-512",
+    "kafka.sasl_username": "ana", "kafka.sasl_password": "hunter2",
 }  # fmt: skip
 
 
@@ -126,3 +127,99 @@ def test_every_setting_has_a_documented_name(repository: Path) -> None:
     page = (repository / "docs" / "settings.md").read_text(encoding="utf-8")
     assert [name for name in setting_names() if f"`{name}`" not in page] == []
     assert set(Settings.model_fields) <= {name.split(".")[0] for name in setting_names()}
+
+
+def test_a_secret_may_lie_in_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "kafka").write_text("hunter2\n")
+    (tmp_path / "store").write_text(" with spaces ")
+    monkeypatch.setenv("DAYWATCH_KAFKA__SASL_PASSWORD_FILE", str(tmp_path / "kafka"))
+    without = {name: value for name, value in SCRAM.items() if name != "kafka.sasl_password"}
+    (tmp_path / "daywatch.toml").write_text(f'[store]\npassword_file = "{tmp_path / "store"}"\n')
+    settings = load(flags=without)
+    assert settings.kafka.client()["sasl.password"] == "hunter2"
+    assert "sasl.password.file" not in settings.kafka.client()
+    assert settings.store.options() == {"password": " with spaces "}
+
+
+def test_a_secrets_file_that_does_not_help_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    monkeypatch.setenv("DAYWATCH_REMOTE__API_KEY_FILE", str(missing))
+    assert refused() == (
+        f"remote.api_key_file: cannot read {missing} (No such file or directory); name a file that holds the secret and nothing else "
+        "(from the environment variable DAYWATCH_REMOTE__API_KEY_FILE)"
+    )
+    missing.write_text("\n")
+    assert "is empty" in refused()
+    missing.write_bytes(b"\xff\xfe\x00")
+    assert "is no text" in refused()
+    missing.write_text("x")
+    assert "api_key is given, too; give one of them" in refused({"remote.api_key": "hunter2"})
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"kafka.security_protocol": "SASL_SSL"}, "kafka.sasl_mechanism: missing"),
+        (
+            {**SCRAM, "kafka.security_protocol": "SSL"},
+            "kafka.sasl_mechanism: of no use with kafka.security_protocol SSL; set that to SASL_SSL",
+        ),
+        ({"kafka.ssl_ca_location": __file__}, "kafka.ssl_ca_location: of no use with kafka.security_protocol PLAINTEXT; set that to SSL"),
+        ({"kafka.security_protocol": "SSL", "kafka.ssl_key_location": __file__}, "kafka.ssl_certificate_location: missing"),
+        ({"kafka.security_protocol": "SSL", "kafka.ssl_ca_location": "/no/ca"}, "kafka.ssl_ca_location: cannot read /no/ca"),
+        (
+            {"kafka.security_protocol": "SASL"},
+            "kafka.security_protocol: Input should be 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'",
+        ),
+        ({"kafka.bootstrap_servers": "kafka-1"}, "kafka.bootstrap_servers: not broker addresses; write host:port"),
+        ({"kafka.bootstrap_servers": "ana:hunter2@kafka-1:9092"}, "kafka.bootstrap_servers: not broker addresses; write host:port"),
+        ({"store.url": "redis://:hun#ter2@h:6379/0"}, "store.url: no address such as redis://host:6379/0"),
+        ({"store.url": "redis://:hun/ter2@h:6379/0"}, "store.url: no address such as redis://host:6379/0"),
+        ({"store.url": "http://h"}, "store.url: String should match"),
+        ({"store.url": "redis://:hunter2@h", "store.password": "hunter2"}, "store.password: given, and store.url holds one, too"),
+        ({"store.ssl_ca_location": __file__}, "store.ssl_ca_location: of no use without TLS; let store.url begin with rediss://"),
+        ({"store.url": "rediss://h", "store.ssl_certificate_location": __file__}, "store.ssl_key_location: missing"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused_with_the_cure(flags: dict[str, object], said: str) -> None:
+    text = refused(flags)
+    assert text.startswith(said)
+    assert "hun" not in text
+
+
+def test_several_addresses_and_ones_of_the_new_kind_are_taken() -> None:
+    for text in ("k1:9092", "k1.acme.example:9092, k2:9092", "[::1]:9092"):
+        assert load(flags={"kafka.bootstrap_servers": text}).kafka.bootstrap_servers == text
+
+
+def test_a_variable_that_looks_like_a_setting_and_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong, right in (
+        ("DAYWATCH_KAFKA_BOOTSTRAP_SERVERS", "DAYWATCH_KAFKA__BOOTSTRAP_SERVERS"),
+        ("DAYWATCH_NAMESPCE", "DAYWATCH_NAMESPACE"),
+        ("DAYWATCH_KAKFA__BOOTSTRAP_SERVERS", "DAYWATCH_KAFKA__BOOTSTRAP_SERVERS"),
+    ):
+        with monkeypatch.context() as around:
+            around.setenv(wrong, "x")
+            assert refused() == f"{wrong}: there is no such setting; did you mean {right}? (environment variable)"
+    monkeypatch.setenv("DAYWATCH_KAFKA__BOOTSTRAP_SERVER", "k:1")
+    assert refused() == (
+        "kafka.bootstrap_server: there is no such setting; did you mean kafka.bootstrap_servers? "
+        "(from the environment variable DAYWATCH_KAFKA__BOOTSTRAP_SERVER)"
+    )
+
+
+def test_what_kubernetes_puts_around_a_pod_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "DAYWATCH_PORT": "tcp://10.0.0.7:9100", "DAYWATCH_SERVICE_HOST": "10.0.0.7", "DAYWATCH_SERVICE_PORT": "9100",
+        "DAYWATCH_WINDOW_PORT_9100_TCP_ADDR": "10.0.0.8", "DAYWATCH_METRICS_PORT": "tcp://10.0.0.9:9100",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    load()
+
+
+def test_a_library_that_is_given_everything_does_not_look_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "daywatch.toml").write_text('namespace = "acme"')
+    monkeypatch.setenv("DAYWATCH_ZONE", "Asia/Kolkata")
+    monkeypatch.setenv("DAYWATCH_NAMESPCE", "x")
+    settings = load(flags={"window.cap": 3}, alone=True)
+    assert (settings.namespace, settings.zone, settings.window.cap) == ("daywatch", "UTC", 3)
