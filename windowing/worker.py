@@ -127,7 +127,7 @@ class WindowWorker:
         self._source, self._wait, self._telemetry = source, wait, telemetry
         self._outlet, self._store = MeasuredOutlet(outlet, telemetry), MeasuredStore(store, telemetry)
         self._topics, self._rules, self._settings, self._clock = topics, rules, settings, clock
-        self._layout = encode_layout(rules.calendar, topics.partitions)
+        self._layout = encode_layout(rules.calendar, topics.partitions, rules.pseudonyms)
         self._owned: dict[int, _Owned] = {}
         self._assignment = 0
         self._all_bounds: dict[TopicPartition, tuple[int, int]] = {}

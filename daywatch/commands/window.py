@@ -66,33 +66,41 @@ def build_worker(settings: "Settings", until_done: bool) -> "tuple[WindowWorker,
     """Put a worker together from the settings; also returns what closes it."""
     import secrets
 
+    from daywatch.privacy import identities_of, pseudonyms_of
     from stream.clock import SystemClock
     from stream.kafka_source import KafkaOutlet, KafkaSource
     from stream.kafka_transactions import TransactionalProducer
     from stream.kinds import KINDS
+    from stream.log import Outlet
     from windowing.calendar import Calendar
     from windowing.clocks import ClockSpec
     from windowing.describe import DescribeSettings
     from windowing.directory import Directory
+    from windowing.identities import PseudonymousOutlet
     from windowing.intake import Topics
     from windowing.partition import Rules
     from windowing.redis_store import RedisStore
     from windowing.worker import WindowWorker, WorkerSettings
 
     chosen, client = settings.window, settings.kafka.client()
-    rules = Rules(
-        Calendar(chosen.spec(), settings.zone),
-        ClockSpec(chosen.out_of_orderness, chosen.max_jump, chosen.future_tolerance),
-        DescribeSettings(cap=chosen.cap, learning_days=chosen.learning_days),
-        Directory.read(chosen.directory) if chosen.directory else None,
-    )
     store = RedisStore(settings.store.url, settings.namespace)
     store.check()
     events = {kind: settings.topic(kind.value) for kind in KINDS}
     source = KafkaSource(client, settings.group("window"), list(events.values()), **settings.kafka.member())
     topics = Topics(events, settings.topic("windows"), settings.topic("dead_letters"), source.partitions)
     instance = settings.instance or secrets.token_hex(4)
-    outlet = KafkaOutlet(TransactionalProducer(client, f"{settings.namespace}.window.{instance}"))
+    outlet: Outlet = KafkaOutlet(TransactionalProducer(client, f"{settings.namespace}.window.{instance}"))
+    key_id, identities = None, None
+    if settings.privacy.pseudonyms:
+        pseudonyms, identities = pseudonyms_of(settings, source.partitions), identities_of(settings)
+        key_id, outlet = pseudonyms.key_id, PseudonymousOutlet(outlet, topics.windows, pseudonyms, identities)
+    rules = Rules(
+        Calendar(chosen.spec(), settings.zone),
+        ClockSpec(chosen.out_of_orderness, chosen.max_jump, chosen.future_tolerance),
+        DescribeSettings(cap=chosen.cap, learning_days=chosen.learning_days),
+        Directory.read(chosen.directory) if chosen.directory else None,
+        key_id,
+    )
     how = WorkerSettings(
         idle_after_ms=chosen.idle_after if chosen.write_marks else None, until_done=until_done, trust_bounds=not settings.kafka.embedded
     )
@@ -101,6 +109,8 @@ def build_worker(settings: "Settings", until_done: bool) -> "tuple[WindowWorker,
         source.close()
         outlet.close()
         store.close()
+        if identities is not None:
+            identities.close()
 
     return WindowWorker(source, outlet, store, topics, rules, how, SystemClock()), close
 
