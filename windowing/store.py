@@ -69,7 +69,8 @@ def check_eviction(policy: str) -> None:
     """
     if policy != "noeviction":
         raise RefusedError(
-            f"store: the server may evict keys (maxmemory-policy is {policy}); set it to noeviction, or windows would lose events"
+            f"store: the server may evict keys (maxmemory-policy is {policy}), and windows would lose events",
+            "Set it to noeviction: CONFIG SET maxmemory-policy noeviction, and in its configuration file",
         )
 
 
