@@ -1,11 +1,14 @@
 """The window record: its parsed form, its JSON Schema, and the digests in it. Knows neither how it is made nor where it goes."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar, Final
 
 import orjson
+import polars as pl
 
 from stream.errors import PoisonError
 from stream.kinds import FIELDS, KINDS, Kind
@@ -79,19 +82,23 @@ def parse_window(value: bytes) -> Window:
 
 
 def _window(record: dict[str, Any]) -> Window:
-    counts = {kind: int(record["counts"].get(kind, 0)) for kind in KINDS}
-    omitted = {kind: int(record["omitted"].get(kind, 0)) for kind in KINDS}
+    counts, omitted = _counts(record["counts"]), _counts(record["omitted"])
     events = tuple(record["events"])
     shown = dict.fromkeys(KINDS, 0)
     for event in events:
-        shown[Kind(event["kind"])] += 1
-        if not (isinstance(event["id"], str) and isinstance(event["ts"], str) and isinstance(event["pc"], str)):
-            raise TypeError("id, ts and pc of an event are texts")
+        shown[_checked_event(event)] += 1
     if any(counts[kind] != shown[kind] + omitted[kind] for kind in KINDS):
         raise ValueError("counts are not events plus omitted")
-    for name in ("id", "user", "start", "end"):
+    for name in ("id", "user"):
         if not isinstance(record[name], str) or not record[name]:
             raise TypeError(f"{name} is a text")
+    if not _moment(record["start"]) < _moment(record["end"]):
+        raise ValueError("it ends before it begins")
+    new = {dimension: tuple(values) for dimension, values in record.get("new", {}).items() if isinstance(values, list)}
+    context = dict(record.get("context", {}))
+    texts = [*context.values(), *(value for values in new.values() for value in values), record.get("digest", "")]
+    if len(new) != len(record.get("new", {})) or not _TEXT.issuperset(map(type, texts)):
+        raise TypeError("new and context hold texts")
     return Window(
         id=record["id"],
         user=record["user"],
@@ -99,14 +106,56 @@ def _window(record: dict[str, Any]) -> Window:
         end=record["end"],
         learning=bool(record["learning"]),
         counts=counts,
-        features={name: float(number) for name, number in record["features"].items()},
+        features=_features(record["features"]),
         events=events,
         omitted=omitted,
         omitted_domains=dict(record.get("omitted_domains", {})),
-        new={dimension: tuple(values) for dimension, values in record.get("new", {}).items()},
-        context=dict(record.get("context", {})),
-        digest=str(record.get("digest", "")),
+        new=new,
+        context=context,
+        digest=record.get("digest", ""),
     )
+
+
+_TEXT: Final = frozenset({str})
+_NUMBER: Final = frozenset({int, float})
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d(?::\d\d)?)", re.ASCII)
+_FIELD_TYPES: Final = {
+    kind: {"kind": str, "id": str, "ts": str, "pc": str, **{name: int if dtype == pl.Int64() else str for name, dtype in fields.items()}}
+    for kind, fields in FIELDS.items()
+}
+
+
+def _counts(found: Mapping[str, Any]) -> dict[Kind, int]:
+    counts = {kind: found.get(kind.value, 0) for kind in KINDS}
+    if any(type(count) is not int or count < 0 for count in counts.values()):
+        raise TypeError("counts are whole numbers")
+    return counts
+
+
+def _features(found: Mapping[str, Any]) -> dict[str, float]:
+    # a text such as "nan" would pass for a number, and true for 1
+    if not _NUMBER.issuperset(map(type, found.values())):
+        raise TypeError("features are numbers")
+    return {name: float(number) for name, number in found.items()}
+
+
+def _checked_event(event: Mapping[str, Any]) -> Kind:
+    """The kind of an event whose fields are what that kind's fields are: everything downstream relies on it."""
+    kind = Kind(event["kind"])
+    types = _FIELD_TYPES[kind]
+    for name, value in event.items():
+        if type(value) is not types.get(name, type(value)):
+            raise TypeError(f"{name} of an event has the wrong type")
+    _moment(event["ts"])
+    if not event["id"] or "pc" not in event:
+        raise KeyError("id and pc of an event")
+    return kind
+
+
+def _moment(text: str) -> datetime:
+    if not _TIME.fullmatch(text):
+        raise ValueError("a time that cannot be read")
+    return datetime.fromisoformat(text)
 
 
 def is_intact(value: bytes) -> bool:

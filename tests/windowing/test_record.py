@@ -6,6 +6,7 @@ import pytest
 from stream.kinds import KINDS
 from windowing.record import BadWindow, is_intact, parse_window, window_id
 
+EVENT = {"kind": "logon", "id": "a", "ts": "2010-01-04T08:00:00+00:00", "pc": "PC-1", "activity": "Logon"}
 GOOD = {
     "schema": "daywatch.window/1",
     "id": "0" * 32,
@@ -15,7 +16,7 @@ GOOD = {
     "learning": True,
     "counts": dict.fromkeys(map(str, KINDS), 0) | {"logon": 2},
     "features": {"n_logon": 2.0},
-    "events": [{"kind": "logon", "id": "a", "ts": "2010-01-04T08:00:00+00:00", "pc": "PC-1", "activity": "Logon"}],
+    "events": [EVENT],
     "omitted": dict.fromkeys(map(str, KINDS), 0) | {"logon": 1},
 }
 
@@ -36,6 +37,24 @@ def test_a_whole_record_is_read_and_what_is_not_there_is_empty() -> None:
         {"counts": None},
         {"user": ""},
         {"features": []},
+        {"features": {"n_logon": "nan"}},
+        {"features": {"n_logon": True}},
+        {"counts": GOOD["counts"] | {"logon": "2"}},  # type: ignore[operator]
+        {"counts": GOOD["counts"] | {"http": -1}, "omitted": GOOD["omitted"] | {"http": -1}},  # type: ignore[operator]
+        {"start": "2010-01-04"},
+        {"start": "2010-01-04T00:00:00"},
+        {"start": "2010-13-04T00:00:00+00:00"},
+        {"end": GOOD["start"]},
+        {"end": 1262649600000},
+        {"events": [EVENT | {"ts": "in the morning"}]},
+        {"events": [EVENT | {"id": ""}]},
+        {"events": [EVENT | {"activity": 3}]},
+        {"events": [EVENT | {"kind": "email", "attachments": "many"}], "counts": GOOD["counts"] | {"logon": 1, "email": 1}},  # type: ignore[operator]
+        {"events": ["logon"]},
+        {"new": {"domain": "a.com"}},
+        {"new": {"domain": [1]}},
+        {"context": {"role": 1}},
+        {"digest": 5},
     ],
 )
 def test_a_record_with_a_wrong_part_is_poison(change: dict[str, object]) -> None:
