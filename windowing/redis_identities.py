@@ -31,7 +31,7 @@ class RedisIdentities:
     def keep(self, people: Mapping[str, str]) -> None:
         """Write down who is behind these pseudonyms."""
         try:
-            self._redis.hset(self._map, mapping=dict(people))
+            self._redis.hset(self._map, mapping={pseudonym: user for pseudonym, user in people.items()})  # noqa: C416 - the stubs want their own key type
         except RedisError as error:
             raise _refused(error) from error
 
@@ -68,7 +68,7 @@ class RedisIdentities:
             for pseudonym, behind in self._redis.hscan_iter(self._map, count=512):
                 if behind == user:
                     gone.add(pseudonym)
-            return int(self._redis.hdel(self._map, *sorted(gone))) if gone else 0  # type: ignore[arg-type]
+            return int(self._redis.hdel(self._map, *sorted(gone))) if gone else 0
         except RedisError as error:
             raise _refused(error) from error
 

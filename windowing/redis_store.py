@@ -17,7 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from stream.errors import FencedError, StaleError, TransientError
-from windowing.store import Advance, Claimed, Start, check_eviction
+from windowing.store import Advance, Claimed, Erasure, Start, check_eviction
 
 _PAGE = 64  # blobs; a blob is at most a batch
 _FSYNC_TIMEOUT_MS = 10_000
@@ -50,6 +50,7 @@ class RedisStore:
         self._claim = self._redis.register_script((scripts / "claim.lua").read_text())
         self._begin = self._redis.register_script((scripts / "begin.lua").read_text())
         self._advance = self._redis.register_script((scripts / "advance.lua").read_text())
+        self._erase = self._redis.register_script((scripts / "erase.lua").read_text())
 
     def _key(self, partition: int, *parts: object) -> str:
         return key_of(self._namespace, partition, *parts)
@@ -157,6 +158,54 @@ class RedisStore:
         for user, blob in change.profiles:
             args += (user, blob)
         return keys, args
+
+    def peek(self, partition: int) -> Claimed:
+        """Where a partition stands, and whose it is."""
+        try:
+            found = self._redis.hmget(self._key(partition, "meta"), ["epoch", "layout", "at", "state"])
+            panes = self._redis.smembers(self._key(partition, "panes"))
+        except RedisError as error:
+            raise self._unreachable(error) from error
+        epoch, layout, at, state = (_raw(value or b"").decode() for value in found)
+        return Claimed(int(epoch or 0), layout, at, state, tuple(sorted(int(pane) for pane in panes)))
+
+    def tail(self, partition: int, pane: int, start: int) -> list[bytes]:
+        """The blobs of a pane from a place on, a page at a time."""
+        key, blobs = self._key(partition, "pane", pane), list[bytes]()
+        try:
+            while page := self._redis.lrange(key, start + len(blobs), start + len(blobs) + _PAGE - 1):
+                blobs.extend(_raw(blob) for blob in page)
+        except RedisError as error:
+            raise self._unreachable(error) from error
+        return blobs
+
+    def knows(self, partition: int, user: str) -> bool:
+        """Whether there is a profile of this user."""
+        try:
+            return bool(self._redis.hexists(self._key(partition, "profiles"), user))
+        except RedisError as error:
+            raise self._unreachable(error) from error
+
+    def erase(self, change: Erasure) -> None:
+        """Carry out an erasure in one script."""
+        keys = [self._key(change.partition, name) for name in ("meta", "profiles")]
+        keys += [self._key(change.partition, "pane", pane) for pane, _, _ in change.blobs]
+        args: list[Any] = [change.epoch, change.at, int(change.last), change.new_at, change.new_state, len(change.blobs)]
+        for _, place, blob in change.blobs:
+            args += (place, blob)
+        try:
+            answer = self._erase(keys=keys, args=[*args, *change.users])
+        except RedisError as error:
+            raise self._unreachable(error) from error
+        if answer != b"done":
+            raise StaleError(f"partition {change.partition} has moved on")
+
+    def settle(self) -> None:
+        """Return when what was written is on disk, if the server keeps an append-only file."""
+        try:
+            self._wait_for_fsync()
+        except RedisError as error:
+            raise self._unreachable(error) from error
 
     def _unreachable(self, error: RedisError) -> TransientError:
         # the class says what happened; the text of a server's reply may quote keys

@@ -61,6 +61,59 @@ class Start:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What forgetting somebody changes in one partition.
+
+    Attributes:
+        partition: its number.
+        epoch: where the store must stand, with `at`; any other owner's move in between refuses the change.
+        at: as in `Claimed`.
+        new_at: what takes its place, with no name in it.
+        new_state: what takes the state's place.
+        blobs: (pane, place in the pane's list, blob) that replace what is there.
+        users: whose profiles go.
+        last: whether this ends it: names and profiles go, and the owner is fenced; before that only blobs are replaced.
+    """
+
+    partition: int
+    epoch: int
+    at: str
+    new_at: str
+    new_state: str
+    blobs: Sequence[tuple[int, int, bytes]]
+    users: Sequence[str]
+    last: bool = True
+
+
+class ForgettingStore(Protocol):
+    """What forgetting somebody asks of a store."""
+
+    def peek(self, partition: int) -> Claimed:
+        """As `WindowStore.claim`, without becoming the owner; of a partition that nobody has claimed, an epoch of 0."""
+        ...
+
+    def tail(self, partition: int, pane: int, start: int) -> list[bytes]:
+        """The blobs of a pane from a place in its list on; a blob that was appended never changes, but by an erasure."""
+        ...
+
+    def knows(self, partition: int, user: str) -> bool:
+        """Whether there is a profile of this user."""
+        ...
+
+    def erase(self, change: Erasure) -> None:
+        """Carry out the change, if the partition stands where it says.
+
+        Raises:
+            StaleError: it stands elsewhere; nothing was written.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Return when what was written is on disk, where the server keeps a file of its writes."""
+        ...
+
+
 def check_eviction(policy: str) -> None:
     """Refuse a store that may forget state under pressure; `policy` is its `maxmemory-policy`.
 
@@ -174,6 +227,34 @@ class MemoryStore:
                 held.panes.pop(pane, None)
             held.profiles.update(change.profiles)
             held.at, held.by, held.state = change.end, change.epoch, change.state
+
+    def peek(self, partition: int) -> Claimed:
+        """Where a partition stands, and whose it is."""
+        held = self._held.get(partition, _Held())
+        return Claimed(held.epoch, held.layout, held.at, held.state, tuple(sorted(held.panes)))
+
+    def tail(self, partition: int, pane: int, start: int) -> list[bytes]:
+        """The blobs of a pane from a place on."""
+        return self._held[partition].panes.get(pane, [])[start:]
+
+    def knows(self, partition: int, user: str) -> bool:
+        """Whether there is a profile of this user."""
+        return user in self._held.get(partition, _Held()).profiles
+
+    def erase(self, change: Erasure) -> None:
+        """Carry out an erasure as a compare-and-set."""
+        held = self._held[change.partition]
+        if (held.epoch, held.at) != (change.epoch, change.at):
+            raise StaleError(f"partition {change.partition} has moved on")
+        for pane, place, blob in change.blobs:
+            held.panes[pane][place] = blob
+        if change.last:
+            for user in change.users:
+                held.profiles.pop(user, None)
+            held.at, held.state, held.epoch = change.new_at, change.new_state, held.epoch + 1
+
+    def settle(self) -> None:
+        """Nothing is on disk here."""
 
     def snapshot(self) -> Mapping[int, object]:
         """A copy of everything, for a test that brings the store back older."""
