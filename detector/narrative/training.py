@@ -26,6 +26,11 @@ from detector.verdict import Label
 from stream.errors import ConfigurationError
 
 _STATE: Final = "progress.pt"
+_IMPLIED: Final = 0.1
+"""Weight of an alias that only goes on with its line of the prompt, beside one where the answer turns: in small models the many of the
+first kind drowned the few of the second, and answers that had begun to list events did not stop."""
+_CITED: Final = re.compile(r'"E(\d+)"')
+_LINE: Final = re.compile(r"^E(\d+)\b", re.MULTILINE)
 _ATTENTION: Final = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
@@ -98,13 +103,14 @@ class Encoded:
 
 
 def encoded(tokenizer: Any, lesson: Lesson, plan: TrainingPlan) -> Encoded:
-    """A lesson as the model reads it; each part's weight is shared evenly by its tokens."""
+    """A lesson as the model reads it; label and reason share their weights evenly by tokens, evidence by where the answer turns."""
 
     def ids(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     text = written(lesson.answer)
-    answer = ids(text)
+    spelt = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    answer = list(spelt["input_ids"])
     label_at = len(ids(BEGINNING))
     label_end = len(ids(BEGINNING + lesson.answer.risk))
     evidence_end = max(len(ids(text[: text.index('"reason"')].rstrip())), label_end + 1)
@@ -114,11 +120,25 @@ def encoded(tokenizer: Any, lesson: Lesson, plan: TrainingPlan) -> Encoded:
     weights = [0.0] * label_at
     weights += [plan.label_weight / (label_end - label_at)] * (label_end - label_at)
     evidence = plan.evidence_weight if lesson.answer.evidence else 0.1 * plan.evidence_weight
-    weights += [evidence / (evidence_end - label_end)] * (evidence_end - label_end)
+    shares = _turns(text, spelt["offset_mapping"][label_end:evidence_end], lesson)
+    weights += [evidence * share / sum(shares) for share in shares]
     reason = plan.reason_weight if lesson.answer.evidence else 0.1 * plan.reason_weight
     rest = len(answer) - evidence_end
     weights += [reason / rest] * rest
     return Encoded(tuple(ids(rendered(tokenizer, lesson.prompt))), tuple(answer), tuple(weights), label_at, lesson.answer.risk)
+
+
+def _turns(text: str, offsets: Sequence[tuple[int, int]], lesson: Lesson) -> list[float]:
+    """What each token of the evidence counts for: fully where it is decided to skip, to begin another line of the prompt, or to end."""
+    lines = {int(found[1]) for found in _LINE.finditer(lesson.prompt.user)}
+    spans, end, before = [], text.index("["), 0
+    for found in _CITED.finditer(text, end, text.index('"reason"')):
+        alias = int(found[1])
+        if alias in lines or alias != before + 1:
+            spans.append((end, found.end(1)))
+        end, before = found.end(1), alias
+    spans.append((end, text.index("]", end) + 1))
+    return [1.0 if any(start < last and begin < stop for start, stop in spans) else _IMPLIED for begin, last in offsets]
 
 
 def adapted(model: Any, plan: TrainingPlan) -> Any:

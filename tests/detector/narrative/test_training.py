@@ -71,6 +71,23 @@ def test_the_loss_looks_at_the_answer_alone_each_part_by_its_weight() -> None:
     assert sum(quiet.weights) < sum(one.weights)
 
 
+def test_evidence_counts_where_the_answer_turns() -> None:
+    tokenizer = tiny("qwen2").tokenizer
+    refs = tuple(EventRef(Kind.FILE, f"f{place}") for place in range(8))
+    prompt = Prompt("S", "Events:\nE1 E2 08:00 page\nE3 E4 E5 09:00 file copied\nE6 E7 10:00 page\nE8 11:00 logoff", refs, 0)
+    one = encoded(tokenizer, Lesson(prompt, Answer("malicious", (2, 3, 4, 5), "copies"), "u", 0.5), PLAN)
+    counted = {"": 0.0}
+    for token, weight in zip(one.answer, one.weights, strict=True):
+        said = tokenizer.decode([token])
+        written_so_far = max(counted, key=len)
+        counted[written_so_far + said] = weight
+    of = {alias: next(weight for text, weight in counted.items() if text.endswith(alias)) for alias in ("E3", "E4", "E5", "E6")}
+    assert of["E3"] == of["E6"] == pytest.approx(10 * of["E4"]) == pytest.approx(10 * of["E5"])
+    end = next(weight for text, weight in counted.items() if "E6" in text and "]" in text)
+    assert end == of["E3"]
+    assert sum(one.weights) == pytest.approx(PLAN.label_weight + PLAN.evidence_weight + PLAN.reason_weight)
+
+
 def test_it_learns_and_says_so_in_its_history(tmp_path: Path) -> None:
     history, _ = run(tmp_path)
     first, last = (np.mean([loss for _, loss in part]) for part in (history.training[:8], history.training[-8:]))
