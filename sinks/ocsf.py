@@ -44,7 +44,7 @@ KIND_OF_CLASS: Mapping[int, Kind] = {class_uid: kind for kind, (class_uid, _, _)
 _EMAIL = re.compile(r"[a-zA-Z0-9!#$%&'*+-/=?^_`{|}~.]+@[a-zA-Z0-9-]+\.[a-zA-Z0-9-.]+")
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^/?#\s]+)([^?#\s]*)")
 _RISK_LEVELS = ((90, 4, "Critical"), (70, 3, "High"), (40, 2, "Medium"), (20, 1, "Low"), (0, 0, "Info"))
-_SEVERITIES = ("Unknown", "Informational", "Low", "Medium", "High", "Critical")
+SEVERITIES = ("Unknown", "Informational", "Low", "Medium", "High", "Critical")
 _CONFIDENCES = ("Unknown", "Low", "Medium", "High")
 
 
@@ -77,7 +77,7 @@ def detection_finding(verdict: Verdict, window: Window, finding: Finding, activi
     held = {EventRef(Kind(event["kind"]), str(event["id"])): event for event in window.events}
     shown = [(place, held[event.ref]) for place, event in enumerate(e for e in finding.cited if e.ref in held)]
     end_ms = instant(verdict.end)
-    level, level_name = _risk_level(finding.risk)
+    level, level_name = risk_level(finding.risk)
     severity = max(level + 1, 4 if verdict.label == "malicious" else 0)
     confidence, confidence_score = _confidence(verdict)
     created = activity is Activity.CREATE
@@ -93,7 +93,7 @@ def detection_finding(verdict: Verdict, window: Window, finding: Finding, activi
         "time": end_ms,
         "timezone_offset": _offset_minutes(verdict.end),
         "severity_id": severity,
-        "severity": _SEVERITIES[severity],
+        "severity": SEVERITIES[severity],
         "status_id": 1,
         "status": "New",
         "confidence_id": confidence,
@@ -113,7 +113,7 @@ def detection_finding(verdict: Verdict, window: Window, finding: Finding, activi
         "actor": {"user": {"name": verdict.user}},
         **_device(event for _, event in shown),
         "finding_info": _finding_info(verdict, finding, end_ms, created),
-        "attacks": [_attack(technique) for technique in verdict.techniques],
+        "attacks": [attack(technique) for technique in verdict.techniques],
         "evidences": [_evidence(verdict, event) for _, event in shown],
         "observables": _observables(verdict.user, shown),
         "unmapped": {
@@ -192,7 +192,8 @@ def _offset_minutes(text: str) -> int:
     return int(offset.total_seconds()) // 60 if offset is not None else 0
 
 
-def _risk_level(score: int) -> tuple[int, str]:
+def risk_level(score: int) -> tuple[int, str]:
+    """OCSF's number and name for a risk of 0-100."""
     return next((level, name) for least, level, name in _RISK_LEVELS if score >= least)
 
 
@@ -206,7 +207,7 @@ def _metadata(verdict: Verdict, finding: Finding) -> dict[str, Any]:
     return {
         "version": VERSION,
         "profiles": ["host", "security_control"],
-        "product": {"name": "Daywatch", "vendor_name": "Daywatch", "version": _daywatch_version()},
+        "product": {"name": "Daywatch", "vendor_name": "Daywatch", "version": daywatch_version()},
         "uid": _digest("daywatch.alert/1", finding.uid, verdict.window_id),
         "correlation_uid": verdict.window_id,
     }
@@ -224,7 +225,7 @@ def _finding_info(verdict: Verdict, finding: Finding, end_ms: Millis, created: b
             "uid": f"daywatch.{verdict.by}",
             "type_id": 4,
             "type": "Learning (ML/DL)",
-            "version": str(verdict.provenance.get("model_sha256") or verdict.provenance.get("model") or _daywatch_version()),
+            "version": str(verdict.provenance.get("model_sha256") or verdict.provenance.get("model") or daywatch_version()),
         },
     }
     if not created:
@@ -251,7 +252,7 @@ def _title(verdict: Verdict) -> str:
     return f"{what}: {', '.join(trait.replace('_', ' ') for trait in verdict.traits)}" if verdict.traits else what
 
 
-def _attack(technique: str) -> dict[str, Any]:
+def attack(technique: str) -> dict[str, Any]:
     """A technique by its id; its name and tactic as the ATT&CK version we carry has them."""
     known = _attack_names()
     parent = technique.partition(".")[0]
@@ -384,7 +385,8 @@ def _digest(*parts: str) -> str:
 
 
 @cache
-def _daywatch_version() -> str:
+def daywatch_version() -> str:
+    """The version of Daywatch that writes."""
     return version("daywatch")
 
 
