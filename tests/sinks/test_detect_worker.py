@@ -1,20 +1,22 @@
 import json
 import random
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from detector.verdict import EventRef, Verdict
-from sinks.detect_worker import DetectSettings, DetectWorker, MemoryPast, Note, Topics
+from sinks.cycle import MemoryPast, Note
+from sinks.detect_worker import DetectSettings, DetectWorker, Topics
 from stream.clock import ManualClock
 from stream.errors import FencedError, PipelineError, RefusedError, TransientError
 from stream.kinds import Kind
 from stream.log import Commit, MemoryLog, MemoryOutlet, MemorySource, Out, TopicPartition
 from stream.marks import encode_mark, parse_mark
 from stream.partitioner import partition_of
+from tests.sinks.rough import Flaky, kept_in, never
 from tests.sinks.windows import FIRST, FixedBackend, day_of, event, window_record
 from windowing.record import Window
 
@@ -56,10 +58,6 @@ def worker(log: MemoryLog, backend: Any = None, outlet: Any = None, source: Any 
     )
 
 
-def never() -> bool:
-    return False
-
-
 def run(log: MemoryLog, **more: Any) -> DetectWorker:
     made = worker(log, **more)
     made.run(never)
@@ -68,9 +66,7 @@ def run(log: MemoryLog, **more: Any) -> DetectWorker:
 
 def results(log: MemoryLog) -> dict[TopicPartition, list[tuple[Any, Any, Any]]]:
     """Everything that a reader of results sees: verdicts, alerts, dead letters and marks, headers included, in order."""
-    return {
-        at: [(k.key, k.value, k.headers()) for k in log.logs[at]] for at in log.logs if at.topic in ("verdicts", "alerts", "dead-letters")
-    }
+    return kept_in(log, ("verdicts", "alerts", "dead-letters"))
 
 
 def test_every_window_leaves_one_verdict_in_the_partition_and_under_the_key_of_its_user() -> None:
@@ -199,23 +195,6 @@ def test_a_backend_that_answers_out_of_order_is_stopped() -> None:
 # once, whatever happens ----------------------------------------------------------------------------------------------------
 
 
-class Flaky:
-    """An outlet whose transactions fail, or are committed without anybody hearing of it."""
-
-    def __init__(self, log: MemoryLog, chance: random.Random) -> None:
-        self._log, self._chance = log, chance
-
-    def transact(self, records: Sequence[Out], commits: Mapping[TopicPartition, Commit], group: object) -> None:
-        luck = self._chance.random()
-        if luck < 0.3:
-            raise TransientError("not sent")
-        MemoryOutlet(self._log).transact(records, commits, self._log.generation)
-        if luck < 0.6:
-            raise TransientError("committed, but the answer was lost")
-
-    def close(self) -> None: ...
-
-
 @pytest.mark.parametrize("prefetch", [False, True])
 @pytest.mark.parametrize("seed", range(20))
 def test_after_any_failed_or_uncertain_transaction_the_results_are_those_of_an_undisturbed_run(seed: int, prefetch: bool) -> None:
@@ -300,7 +279,7 @@ def test_what_was_polled_for_partitions_that_moved_away_meanwhile_is_left_to_the
     made.step()
     made.step()
     assert made.partitions == []
-    assert not made._all_done()  # the topic's windows are not judged, whoever holds them
+    assert not made.cycle.all_done()  # the topic's windows are not judged, whoever holds them
     source.next = frozenset({0, 1})
     made.run(never)
     assert results(log) == results(calm)
@@ -355,7 +334,7 @@ def test_with_prefetch_nothing_is_committed_beyond_what_has_been_judged() -> Non
     log = filled(["ana"], windows=2)
     made = worker(log, prefetch=True, batch_windows=100)
     made.step()
-    made._commit_ends()
+    made.cycle.commit_ends()
     assert log.committed == {}
     made.run(never)
     assert len(log.values("verdicts")) == 2

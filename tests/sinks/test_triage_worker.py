@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 
 from detector.logline.labels import LineLabel
-from sinks.detect_worker import MemoryPast
+from sinks.cycle import MemoryPast
 from sinks.line_alert import is_line_alert
 from sinks.scorecard import _read_alerts
 from sinks.show import Findings
 from sinks.triage_worker import TriageSettings, TriageTopics, TriageWorker
 from stream.clock import ManualClock
-from stream.errors import FencedError, RefusedError, TransientError
-from stream.log import Commit, MemoryLog, MemoryOutlet, MemorySource, Out, TopicPartition
+from stream.errors import FencedError, RefusedError
+from stream.log import Commit, MemoryLog, MemoryOutlet, MemorySource, TopicPartition
 from stream.marks import encode_mark
 from tests.sinks.ocsf_rules import problems
+from tests.sinks.rough import Flaky, kept_in, never
 
 TOPICS = TriageTopics("lines", "labels", "alerts", "dead-letters", 2, 2)
 NAMES = ("lines", "labels", "alerts", "dead-letters")
@@ -49,12 +50,12 @@ def worker(log: MemoryLog, outlet: Any = None, source: Any = None, labels: Any =
 
 def run(log: MemoryLog, **more: Any) -> TriageWorker:
     made = worker(log, **more)
-    made.run(lambda: False)
+    made.run(never)
     return made
 
 
 def results(log: MemoryLog) -> dict[TopicPartition, list[tuple[Any, Any, Any]]]:
-    return {at: [(k.key, k.value, k.headers()) for k in log.logs[at]] for at in log.logs if at.topic != "lines"}
+    return kept_in(log, NAMES[1:])
 
 
 def test_every_line_leaves_one_label_under_its_own_key_and_in_its_own_partition() -> None:
@@ -114,23 +115,6 @@ def test_results_do_not_depend_on_how_lines_are_batched(batch: int) -> None:
     run(whole)
     run(parts, batch_lines=batch)
     assert sorted(map(str, results(whole).items())) == sorted(map(str, results(parts).items()))
-
-
-class Flaky:
-    """An outlet whose transactions fail, or are committed without anybody hearing of it."""
-
-    def __init__(self, log: MemoryLog, chance: random.Random) -> None:
-        self._log, self._chance = log, chance
-
-    def transact(self, records: Sequence[Out], commits: Mapping[TopicPartition, Commit], group: object) -> None:
-        luck = self._chance.random()
-        if luck < 0.3:
-            raise TransientError("not sent")
-        MemoryOutlet(self._log).transact(records, commits, self._log.generation)
-        if luck < 0.6:
-            raise TransientError("committed, but the answer was lost")
-
-    def close(self) -> None: ...
 
 
 @pytest.mark.parametrize("seed", range(10))
