@@ -244,6 +244,8 @@ class TopicSettings(_Group):
     verdicts: TopicName = "verdicts"
     alerts: TopicName = "alerts"
     alert_memory: TopicName = "alert-memory"
+    incidents: TopicName = "incidents"
+    incident_memory: TopicName = "incident-memory"
     dead_letters: TopicName = "dead-letters"
     operations: TopicName = "operations"
 
@@ -304,6 +306,14 @@ class DetectSettings(_Group):
         return self
 
 
+class IncidentSettings(_Group):
+    """How alerts become incidents."""
+
+    gap: Duration = Field(default="7d", ge=60_000)  # type: ignore[assignment]
+    half_life: Duration = Field(default="3d", ge=60_000)  # type: ignore[assignment]
+    assignees: str = Field(default="insider risk", min_length=1, max_length=200)
+
+
 class RemoteSettings(_Group):
     """The OpenAI-compatible server that the backend `remote` asks."""
 
@@ -355,6 +365,7 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     window: WindowSettings = WindowSettings()
     detect: DetectSettings = DetectSettings()
+    incidents: IncidentSettings = IncidentSettings()
     remote: RemoteSettings = RemoteSettings()
     privacy: PrivacySettings = PrivacySettings()
 
@@ -379,7 +390,7 @@ class Settings(BaseSettings):
         return f"{self.namespace}.{getattr(self.topics, role.replace('-', '_'))}"
 
     def group(self, role: str) -> str:
-        """The consumer group of a role, `window` or `detect`."""
+        """The consumer group of a role: `window`, `detect` or `correlate`."""
         return f"{self.namespace}.{role}"
 
 

@@ -15,9 +15,13 @@ WINDOWS: Final = "windows"
 VERDICTS: Final = "verdicts"
 ALERTS: Final = "alerts"
 ALERT_MEMORY: Final = "alert-memory"
+INCIDENTS: Final = "incidents"
+INCIDENT_MEMORY: Final = "incident-memory"
 DEAD_LETTERS: Final = "dead-letters"
 OPERATIONS: Final = "operations"
-ROLES: Final[tuple[str, ...]] = (*KINDS, WINDOWS, VERDICTS, ALERTS, ALERT_MEMORY, DEAD_LETTERS, OPERATIONS)
+ROLES: Final[tuple[str, ...]] = (
+    *KINDS, WINDOWS, VERDICTS, ALERTS, ALERT_MEMORY, INCIDENTS, INCIDENT_MEMORY, DEAD_LETTERS, OPERATIONS,
+)  # fmt: skip
 FOREVER: Final[Millis] = -1
 
 _LEGAL = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -84,13 +88,13 @@ class TopicLayout:
         return [self._spec(role) for role in ROLES]
 
     def _spec(self, role: str) -> TopicSpec:
-        results = role in (WINDOWS, VERDICTS, ALERTS, OPERATIONS)
+        results = role in (WINDOWS, VERDICTS, ALERTS, INCIDENTS, OPERATIONS)
         return TopicSpec(
             self.name(role),
             self.partitions,
             self.replication_factor,
             self.results_retention_ms if results else self.retention_ms,
-            compacted=role == ALERT_MEMORY,
+            compacted=role in (ALERT_MEMORY, INCIDENT_MEMORY),
         )
 
 

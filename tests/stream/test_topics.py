@@ -24,18 +24,19 @@ def test_a_namespace_has_topics_of_equal_partition_count_with_the_prefix() -> No
     specs = TopicLayout("acme", 6).specs()
     assert [spec.name for spec in specs] == [
         "acme.logon", "acme.device", "acme.file", "acme.email", "acme.http",
-        "acme.windows", "acme.verdicts", "acme.alerts", "acme.alert-memory", "acme.dead-letters",
-        "acme.operations",
+        "acme.windows", "acme.verdicts", "acme.alerts", "acme.alert-memory",
+        "acme.incidents", "acme.incident-memory", "acme.dead-letters", "acme.operations",
     ]  # fmt: skip
     assert {spec.partitions for spec in specs} == {6}
 
 
-def test_only_the_memory_of_alerts_is_compacted_and_results_outlive_events() -> None:
+def test_only_memories_are_compacted_and_results_outlive_events() -> None:
     layout = TopicLayout("acme", 1, retention_ms=5, results_retention_ms=7)
     configs = {spec.name.removeprefix("acme."): spec.config() for spec in layout.specs()}
-    assert configs.pop("alert-memory") == {"cleanup.policy": "compact"}
+    assert configs.pop("alert-memory") == configs.pop("incident-memory") == {"cleanup.policy": "compact"}
     kept = {role: config["retention.ms"] for role, config in configs.items()}
-    assert kept == dict.fromkeys([*KINDS, "dead-letters"], "5") | dict.fromkeys(["windows", "verdicts", "alerts", "operations"], "7")
+    results = ["windows", "verdicts", "alerts", "incidents", "operations"]
+    assert kept == dict.fromkeys([*KINDS, "dead-letters"], "5") | dict.fromkeys(results, "7")
 
 
 def test_topics_can_be_renamed_but_not_made_one() -> None:
