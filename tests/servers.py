@@ -15,7 +15,7 @@ from daywatch.embedded import EmbeddedBroker, EmbeddedStore, free_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-__all__ = ["ApacheKafka", "EmbeddedBroker", "EmbeddedStore", "create_topics", "kafka_launcher", "redis_program"]
+__all__ = ["ApacheKafka", "EmbeddedBroker", "EmbeddedStore", "create_topics", "kafka_launcher", "read_values", "redis_program"]
 
 
 def kafka_launcher() -> Path | None:
@@ -109,3 +109,26 @@ def create_topics(bootstrap_servers: str, names: Iterable[str], partitions: int 
     topics = [NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings) for name in names]
     for made in admin.create_topics(topics, operation_timeout=30).values():
         made.result(30)
+
+
+def read_values(bootstrap_servers: str, topic: str) -> list[bytes]:
+    """What a topic holds, committed, read apart from all our own readers; values alone, without marks."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({
+        "bootstrap.servers": bootstrap_servers, "group.id": "look", "enable.auto.commit": False,
+        "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest",
+    })  # fmt: skip
+    try:
+        numbers = set(consumer.list_topics(topic, timeout=20).topics[topic].partitions)
+        consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
+        found: list[bytes] = []
+        while numbers:
+            for message in consumer.consume(1_000, 0.5):
+                if message.error() is not None:
+                    numbers.discard(message.partition())
+                elif message.value() is not None:
+                    found.append(message.value())
+        return found
+    finally:
+        consumer.close()

@@ -12,7 +12,7 @@ import pytest
 
 from daywatch.embedded import EmbeddedBroker, EmbeddedStore
 from stream.synth import write_organisation
-from tests.servers import ApacheKafka
+from tests.servers import ApacheKafka, read_values
 from windowing.calendar import DAY_MS, WindowSpec
 from windowing.directory import Directory
 from windowing.offline import windows_of
@@ -83,26 +83,7 @@ def in_memory(organisation: Path) -> list[bytes]:
 
 def records(site: Site, topic: str) -> list[bytes]:
     """What a topic holds, read apart from all our own readers."""
-    from confluent_kafka import Consumer, TopicPartition
-
-    name = f"{site.environment['DAYWATCH_NAMESPACE']}.{topic}"
-    consumer = Consumer({
-        "bootstrap.servers": site.environment["DAYWATCH_KAFKA__BOOTSTRAP_SERVERS"], "group.id": "look", "enable.auto.commit": False,
-        "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest",
-    })  # fmt: skip
-    try:
-        numbers = set(consumer.list_topics(name, timeout=20).topics[name].partitions)
-        consumer.assign([TopicPartition(name, number, 0) for number in numbers])
-        found: list[bytes] = []
-        while numbers:
-            for message in consumer.consume(1_000, 0.5):
-                if message.error() is not None:
-                    numbers.discard(message.partition())
-                elif message.value() is not None:
-                    found.append(message.value())
-        return found
-    finally:
-        consumer.close()
+    return read_values(site.environment["DAYWATCH_KAFKA__BOOTSTRAP_SERVERS"], f"{site.environment['DAYWATCH_NAMESPACE']}.{topic}")
 
 
 def test_from_files_to_the_scorecard_by_the_commands_of_the_readme(site: Site, organisation: Path) -> None:
