@@ -10,6 +10,7 @@ import typer
 
 from daywatch.backends import backend_of, spent_by
 from daywatch.cli import settings_of
+from daywatch.options import Adapter, Base, Precision, Share, Shots
 from daywatch.stopping import StopRequest
 
 if TYPE_CHECKING:
@@ -33,16 +34,11 @@ def detect(
     model: Annotated[
         Path | None, typer.Option(help="The baseline's fitted model (default: the one that comes with Daywatch).", show_default=False)
     ] = None,
-    base: Annotated[str | None, typer.Option(help="Language model: hub id, directory or package:NAME.", show_default=False)] = None,
-    adapter: Annotated[
-        str | None,
-        typer.Option(help="Its adapter: hub id, directory, or none (default: the one that comes with Daywatch).", show_default=False),
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="auto (default), fp32, bf16, int8 or nf4.", show_default=False)] = None,
-    shots: Annotated[int | None, typer.Option(help="Examples in the prompt (default: 0).", show_default=False)] = None,
-    share: Annotated[
-        float | None, typer.Option(help="Share of windows that the language model may read (default: 0.05).", show_default=False)
-    ] = None,
+    base: Base = None,
+    adapter: Adapter = None,
+    precision: Precision = None,
+    shots: Shots = None,
+    share: Share = None,
     track: Annotated[
         Track | None,
         typer.Option(help="Features to use: all (default), or without those that give CERT's scenarios away.", show_default=False),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daywatch.cli import settings_of
+from daywatch.options import Adapter, Base, Precision, Share, Shots
 from stream.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -41,13 +42,11 @@ def evaluate(
     model: Annotated[
         Path | None, typer.Option(help="Judge with this model as it is, instead of training one for each fold.", show_default=False)
     ] = None,
-    base: Annotated[str | None, typer.Option(help="Language model: hub id, directory or package:NAME.", show_default=False)] = None,
-    adapter: Annotated[str | None, typer.Option(help="Its adapter: hub id, directory, or none.", show_default=False)] = None,
-    precision: Annotated[str | None, typer.Option(help="auto (default), fp32, bf16, int8 or nf4.", show_default=False)] = None,
-    shots: Annotated[int | None, typer.Option(help="Examples in the prompt (default: 0).", show_default=False)] = None,
-    share: Annotated[
-        float | None, typer.Option(help="Share of windows that the language model may read (default: 0.05).", show_default=False)
-    ] = None,
+    base: Base = None,
+    adapter: Adapter = None,
+    precision: Precision = None,
+    shots: Shots = None,
+    share: Share = None,
     track: Annotated[
         list[str] | None, typer.Option(help="all or shortcut-free; may be repeated (default: both).", show_default=False)
     ] = None,

@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream.errors import ConfigurationError, PipelineError
+from daywatch.inputs import opened
+from stream.errors import PipelineError
 
 if TYPE_CHECKING:
     from detector.groups.lexical import GroupsModel
@@ -46,7 +46,7 @@ def groups(
 
     known = _known(model)
     refused = 0
-    with _opened(file) as lines:
+    with opened(file) as lines:
         scorer = _scorer(model, known, labels, precision, device, revision)
         show = _table if sys.stdout.isatty() and not json else _json_lines
         for batch in _batches(_reports(lines, together=report)):
@@ -76,15 +76,6 @@ def _scorer(model: str | None, known: "GroupsModel", labels: Path | None, precis
     from detector.groups.encoder import Encoder
 
     return Encoder.load(model, labels=labels, precision=precision, device=device, revision=revision)
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
-    try:
-        with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as lines:
-            yield lines
-    except OSError as error:
-        raise ConfigurationError(f"{file}: {error.strerror}") from error
 
 
 def _reports(lines: Iterable[bytes], *, together: bool) -> Iterator[tuple[int, list[str]]]:

@@ -11,6 +11,7 @@ import typer
 
 from daywatch.cli import settings_of
 from daywatch.inputs import opened
+from daywatch.options import Adapter, Base, Precision, Share, Shots
 from stream.errors import PipelineError, PoisonError
 
 if TYPE_CHECKING:
@@ -25,13 +26,11 @@ def judge(
     file: Annotated[Path, typer.Argument(help="Window records as JSON lines, - for standard input.", show_default=False)],
     backend: Annotated[str | None, typer.Option(help="Who judges: baseline (default), narrative or remote.", show_default=False)] = None,
     model: Annotated[Path | None, typer.Option(help="The baseline's fitted model.", show_default=False)] = None,
-    base: Annotated[str | None, typer.Option(help="Language model: hub id, directory or package:NAME.", show_default=False)] = None,
-    adapter: Annotated[str | None, typer.Option(help="Its adapter: hub id, directory, or none.", show_default=False)] = None,
-    precision: Annotated[str | None, typer.Option(help="auto (default), fp32, bf16, int8 or nf4.", show_default=False)] = None,
-    shots: Annotated[int | None, typer.Option(help="Examples in the prompt (default: 0).", show_default=False)] = None,
-    share: Annotated[
-        float | None, typer.Option(help="Share of windows that the language model may read (default: 0.05).", show_default=False)
-    ] = None,
+    base: Base = None,
+    adapter: Adapter = None,
+    precision: Precision = None,
+    shots: Shots = None,
+    share: Share = None,
     track: Annotated[str | None, typer.Option(help="all (default) or shortcut-free.", show_default=False)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
 ) -> None:
