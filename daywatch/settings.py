@@ -350,6 +350,22 @@ class PrivacySettings(_Group):
 _FEWEST_KEY_CHARACTERS = 32
 
 
+class MetricsSettings(_Group):
+    """Where each worker shows its metrics and its health."""
+
+    port: int | None = Field(default=None, ge=0, le=65_535)
+    host: str = Field(default="127.0.0.1", min_length=1)
+    stalled_after: Duration = Field(default="5m", ge=1_000)  # type: ignore[assignment]
+    unanswered_after: Duration = Field(default="30s", ge=1_000)  # type: ignore[assignment]
+
+
+class LogSettings(_Group):
+    """How workers write what they have to say."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Field names are the setting names, in TOML, environment and flags."""
 
@@ -368,6 +384,8 @@ class Settings(BaseSettings):
     incidents: IncidentSettings = IncidentSettings()
     remote: RemoteSettings = RemoteSettings()
     privacy: PrivacySettings = PrivacySettings()
+    metrics: MetricsSettings = MetricsSettings()
+    logs: LogSettings = LogSettings()
 
     @classmethod
     def settings_customise_sources(

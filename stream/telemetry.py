@@ -29,6 +29,8 @@ class Beat(StrEnum):
     """The consumer group has said what it holds, be it nothing."""
     BROKER = "broker"
     STORE = "store"
+    START = "start"
+    """It has begun to be watched."""
 
 
 class Telemetry(Protocol):
