@@ -23,6 +23,7 @@ from stream.zones import check_zone
 
 CHUNK_BYTES: Final = 8 << 20
 _LONGEST_RECORD: Final = 64 << 20
+_UNCLOSED: Final = "a quotation mark in it is never closed"
 _SUFFIXES: Final = ("", ".gz", ".zst")
 # columns of a file without a header line (r1)
 _UNTITLED: Final[Mapping[Kind, tuple[str, ...]]] = {
@@ -31,6 +32,14 @@ _UNTITLED: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.FILE: ("id", "date", "user", "pc", "filename", "content"),
     Kind.EMAIL: ("id", "date", "user", "pc", "to", "cc", "bcc", "from", "size", "attachments", "content"),
     Kind.HTTP: ("id", "date", "user", "pc", "url", "content"),
+}
+# without this one, whatever else a file holds, it does not hold events of its kind
+_TELLING: Final[Mapping[Kind, str]] = {
+    Kind.LOGON: "activity",
+    Kind.DEVICE: "activity",
+    Kind.FILE: "filename",
+    Kind.EMAIL: "to",
+    Kind.HTTP: "url",
 }
 _OLD_ACTIVITIES: Final = {"Insert": "Connect", "Remove": "Disconnect"}
 
@@ -155,12 +164,16 @@ def _blocks(path: Path, kind: Kind, chunk_bytes: int, count: ReadCount) -> Itera
                     columns, rest = _titles(rest.removeprefix(b"\xef\xbb\xbf"), kind, path)
                 cut = _end_of_records(rest)
                 if not cut and len(rest) > max(_LONGEST_RECORD, 2 * chunk_bytes):
-                    raise ConfigurationError(f"{path}: a quotation mark in it is never closed")
+                    raise ConfigurationError(f"{path}: {_UNCLOSED}")
                 if cut:
                     yield rest[:cut], columns
                     rest = rest[cut:]
     except (OSError, EOFError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    if not columns:
+        raise ConfigurationError(f"{path} is empty, without even a line of column names; remove it if there are no events of its kind")
+    if rest.count(b'"') % 2:
+        raise ConfigurationError(f"{path}: {_UNCLOSED}; is the file cut short?")
     if rest.strip():
         yield rest, columns
 
@@ -212,6 +225,8 @@ def _titles(block: bytes, kind: Kind, path: Path) -> tuple[tuple[str, ...], byte
     if {"id", "date", "user"} <= set(first):
         if len(set(first)) < len(first):
             raise ConfigurationError(f"{path}: two of its columns have the same name")
+        if _TELLING[kind] not in first:
+            raise ConfigurationError(f"{path} has no column {_TELLING[kind]}, so it cannot be CERT's {kind}.csv")
         return first, rest
     if line.startswith((b"{", b'"{')):
         return _UNTITLED[kind], block

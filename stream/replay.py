@@ -248,7 +248,9 @@ class Replay:
             progress(Progress(sum(self._events.values()), self._sent_to or newest, self._count.bytes_read, self._count.bytes_total))
             self._save(checkpoint)
         if self._place.newest_ms is None:
-            raise ConfigurationError(f"{self._plan.directory} holds no events in the time asked for")
+            unusable = sum(self._count.unusable.values())
+            why = f"; {unusable:,} rows lack a proper id, date or user" if unusable else ""
+            raise ConfigurationError(f"{self._plan.directory} holds no events in the time asked for{why}")
         if self._place.number + 1 == self._plan.passes:
             return True
         self._place = dataclasses.replace(self._place, number=self._place.number + 1, at_ms=None)

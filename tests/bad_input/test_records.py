@@ -14,8 +14,9 @@ from stream.kinds import KINDS, Kind
 from stream.marks import encode_mark
 from stream.partitioner import partition_of
 from tests.bad_input.case import is_decent
-from tests.bad_input.events import BROKEN, BROKER_TAKES, Broken, event
+from tests.bad_input.events import BROKEN, BROKER_TAKES, ODD, Broken, Odd, event
 from tests.bad_input.site import Said, Site, headers_of
+from tests.bad_input.windows import BROKEN_WINDOWS, BrokenWindow
 from tests.servers import ApacheKafka
 
 pytestmark = pytest.mark.timeout(300)
@@ -60,6 +61,10 @@ def ran(apache_kafka: ApacheKafka, redis_server: EmbeddedStore, tmp_path_factory
             on_delivery=lambda error, at, slug=broken.case.slug: sent.append(((at.topic(), at.partition(), at.offset()), slug)),
         )
         _good(site, producer, broken.kind, 2 * number + 1, home)
+    for odd in ODD:
+        value = json.dumps(event(odd.kind, **{"id": "odd", "ts": "2010-01-04T12:00:00Z", "user": odd.user, **odd.fields}))
+        key = odd.user.encode()
+        producer.produce(site.topic(odd.kind), value=value, key=key, partition=partition_of(key, PARTITIONS))
     for kind in KINDS:
         for partition in range(PARTITIONS):
             producer.produce(site.topic(kind), partition=partition, headers=encode_mark(T0 + 2 * DAY_MS, last=True))
@@ -103,18 +108,81 @@ def test_a_broken_event_becomes_one_dead_letter_untouched_with_the_reason(ran: R
 
 
 def test_the_good_events_around_them_are_all_in_their_window(ran: Ran) -> None:
-    windows = [json.loads(message.value() or b"") for message in ran.site.read("windows") if message.value()]
-    assert [(window["user"], window["start"][:10]) for window in windows] == [("ana", "2010-01-04")]
     by_kind = Counter(broken.kind for broken in BROKEN)
-    assert windows[0]["counts"] == {kind.value: 2 * by_kind[kind] for kind in KINDS}
+    assert _windows(ran)["ana"]["counts"] == {kind.value: 2 * by_kind[kind] for kind in KINDS}
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
+def test_what_is_odd_but_good_is_in_its_user_s_window(ran: Ran, odd: Odd) -> None:
+    window = _windows(ran)[odd.user]
+    assert window["counts"] == {kind.value: int(kind is odd.kind) for kind in KINDS}
+    assert [(shown["kind"], shown["id"]) for shown in window["events"]] == [(odd.kind.value, "odd")]
+
+
+def _windows(ran: Ran) -> dict[str, dict[str, Any]]:
+    """The run's own windows by user: one each."""
+    found = [json.loads(value) for message in ran.site.read("windows") if (value := message.value()) and headers_of(message).get("ce_type")]
+    assert len(found) == len({window["user"] for window in found}) == len(ODD) + 1
+    return {window["user"]: window for window in found}
 
 
 def test_what_was_read_is_in_panes_or_a_duplicate_or_a_dead_letter(ran: Ran) -> None:
     line = re.compile(r"(\w+) +([\d,]+) read +([\d,]+) in panes +([\d,]+) duplicates +([\d,]+) refused")
     found = {kind: [int(n.replace(",", "")) for n in numbers] for kind, *numbers in line.findall(ran.window.err)}
     assert set(found) == set(KINDS)
-    assert sum(read for read, *_ in found.values()) == AROUND + len(BROKEN)
+    assert sum(read for read, *_ in found.values()) == AROUND + len(BROKEN) + len(ODD)
     for read, in_panes, duplicates, refused in found.values():
         assert read == in_panes + duplicates + refused
     assert sum(refused for *_, refused in found.values()) == len(BROKEN) == sum(map(len, ran.letters.values()))
-    assert sum(in_panes for _, in_panes, *_ in found.values()) == AROUND
+    assert sum(in_panes for _, in_panes, *_ in found.values()) == AROUND + len(ODD)
+
+
+# windows -------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What `daywatch detect` left behind over the run's windows and the broken ones among them."""
+
+    detect: Said
+    letters: dict[str, list[Message]]
+    sent: dict[str, tuple[bytes | None, bytes | None]]
+    """Key and value of each broken window."""
+
+
+@pytest.fixture(scope="module")
+def judged(ran: Ran) -> Judged:
+    site, producer = ran.site, ran.site.producer()
+    good = _windows(ran)["ana"]
+    home = partition_of(b"ana", PARTITIONS)
+    sent = {}
+    for broken in BROKEN_WINDOWS:
+        value, key = broken.made(dict(good)), broken.key if broken.key != b"" else b"ana"
+        sent[broken.case.slug] = (key, value)
+        headers = [("case", broken.case.slug.encode()), *broken.headers]
+        producer.produce(site.topic("windows"), value=value, key=key, partition=1 - home if broken.elsewhere else home, headers=headers)
+    assert producer.flush(60) == 0
+    said = site.run("detect", "--until-done")
+    letters: dict[str, list[Message]] = {}
+    for letter in site.read("dead-letters"):
+        if (slug := headers_of(letter).get("case")) is not None:
+            letters.setdefault(slug.decode(), []).append(letter)
+    return Judged(said, letters, sent)
+
+
+@pytest.mark.parametrize("broken", BROKEN_WINDOWS, ids=lambda broken: broken.case.slug)
+def test_a_broken_window_becomes_one_dead_letter_untouched_with_the_reason(judged: Judged, broken: BrokenWindow) -> None:
+    [letter] = judged.letters[broken.case.slug]
+    headers = headers_of(letter)
+    said = f"{headers['daywatch-reason'].decode()}: {headers['daywatch-message'].decode()}"
+    assert broken.case.is_said_in(said), said
+    assert broken.case.ends == f"dead letter `{headers['daywatch-reason'].decode()}`"
+    assert (letter.key(), letter.value()) == judged.sent[broken.case.slug]
+
+
+def test_every_good_window_has_its_verdict_and_the_detector_ends_well(ran: Ran, judged: Judged) -> None:
+    assert is_decent(judged.detect.err), judged.detect.err
+    assert judged.detect.code == 0, judged.detect.err
+    assert f"{len(BROKEN_WINDOWS)} refused" in judged.detect.err
+    verdicts = [json.loads(value)["user"] for message in ran.site.read("verdicts") if (value := message.value())]
+    assert sorted(verdicts) == sorted(_windows(ran))
