@@ -98,6 +98,7 @@ class Stories:
         }
         kept = memory.get(place_key(partition))
         self.place = Place() if kept is None else decode_place(kept)
+        self._kept = kept is not None
         self._waiting = {key for key, state in self._users.items() if state.waiting}
         self._due: list[tuple[Millis, bytes]] = []
         """When stories may be closed; entries of stories that have moved on are passed over."""
@@ -114,9 +115,10 @@ class Stories:
                 self._bury(record, error, work)
             self._close_quiet(work)
         self._pass_mark_on(work)
-        if self.place != before:
+        if self.place != before or not self._kept:
             # behind everything that it promises: the memory's log is read from its start, and may be cut short anywhere
             work.memory[place_key(self.partition)] = encode_place(self.place)
+            self._kept = True
         return work
 
     def worked_off(self, ends: tuple[int, int]) -> StoryWork:

@@ -107,7 +107,8 @@ class Told:
 @dataclass(frozen=True, slots=True)
 class UserState:
     """What is remembered of a user. `alerts_ms`: time of the newest alert record merged; `announced_ms`: of the newest one that a
-    verdict has spoken of, which may not have been read yet."""
+    verdict has spoken of, which may not have been read yet.
+    """
 
     story: Story | None = None
     alerts_ms: Millis | None = None

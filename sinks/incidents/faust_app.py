@@ -1,0 +1,379 @@
+"""The Faust application behind `daywatch correlate`: reads verdicts and alerts, keeps stories in a table, sends incidents.
+
+The only file that knows Faust. What is merged, closed and said is `stories.py`'s business; here is the order in which things
+become durable: what is sent first, then what is remembered, then the group's position. So a crash anywhere repeats records at most, byte for byte.
+
+    read ──► Stories.take ──► incidents sent, acknowledged ──► table and changelog, acknowledged ──► position committed
+                                                          crash here: sent again, the same bytes
+                                                                                              crash here: known already, nothing sent
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import faust
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer, Transport
+from faust.types import TP
+from yarl import URL
+
+from sinks.cycle import PastRecords
+from sinks.incidents.memory import decode_place, place_key
+from sinks.incidents.stories import Received, Stories, StoryTopics, StoryTotals, StoryWork
+from sinks.incidents.story import Merging
+from stream.errors import PipelineError, TransientError
+from stream.kinds import Millis
+from stream.log import Headers, Out, TopicPartition
+
+_BATCH = 500
+_WITHIN_S = 0.1
+_TICK_S = 0.1
+_STANDS_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class CorrelateSettings:
+    """How the application runs; `bounds`: where each log of verdicts and alerts began and ended when it was started."""
+
+    group: str
+    client: Mapping[str, str]
+    """Connection properties in librdkafka's names."""
+    bounds: Mapping[TopicPartition, tuple[int, int]]
+    assignees: str = "insider risk"
+    merging: Merging = field(default_factory=Merging)
+    session_timeout_ms: Millis = 10_000
+    until_done: bool = False
+    trust_bounds: bool = True
+    """False for the embedded broker: a log's end is where nothing has come for a while."""
+
+
+class _CommittedOnly(AIOKafkaConsumerThread):
+    """Faust's consumer, told to read committed records only: it does so by itself only where it writes in transactions."""
+
+    def _create_worker_consumer(self, transport: Transport) -> Any:
+        self.consumer.in_transaction = True  # the one switch that Faust has for it
+        try:
+            return super()._create_worker_consumer(transport)
+        finally:
+            self.consumer.in_transaction = False
+
+
+class _CommittedConsumer(Consumer):
+    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+        return _CommittedOnly(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Null(bytes):
+    """Stands for no value. aiokafka refuses records that have neither key nor value, such as clock marks, unless its serializer makes them."""
+
+
+class _NullProducer(Producer):
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {**super()._settings_extra(), "value_serializer": lambda value: None if isinstance(value, _Null) else value}
+
+
+class _Transport(Transport):
+    Consumer = _CommittedConsumer
+    Producer = _NullProducer
+
+
+class _App(faust.App):
+    def _create_directories(self) -> None:
+        """Nothing is kept on disk: the table lives in memory, and in its changelog."""
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known of the logs since this assignment."""
+
+    stories: dict[int, Stories] = field(default_factory=dict)
+    marked: set[int] = field(default_factory=set)
+    """Partitions that held clock marks when the worker started."""
+    heard: float = 0.0
+    """When the last record came, by a clock that only runs on."""
+
+
+class Correlator:
+    """Merges alerts into incidents until it is told to stop, or, with `until_done`, until all that was there has been worked off."""
+
+    def __init__(self, settings: CorrelateSettings, topics: StoryTopics, past: PastRecords) -> None:
+        self._settings, self._topics, self._past = settings, topics, past
+        self._progress = _Progress()
+        self._generation = -1
+        self._failure: BaseException | None = None
+        self._busy = asyncio.Lock()
+        self._stopping = False
+        self.totals = StoryTotals()
+        self._app = _app(settings)
+        self._table = _table(self._app, topics)
+        source = _raw_topic(self._app, topics.verdicts, topics.alerts)
+        self._app.agent(source, name="correlate")(self._correlate)
+        self._app.on_partitions_revoked.connect(self._let_go, weak=False)
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        """Numbers of the partitions held."""
+        return sorted(self._held())
+
+    def run(self, stop: Callable[[], bool], after_step: Callable[["Correlator"], None] = lambda _: None) -> None:
+        """Work until told to stop or until all is done.
+
+        Raises:
+            RefusedError: the memory was written by something else.
+            TransientError: the broker did not take what was to be sent; a new start goes on from there.
+        """
+        asyncio.run(self._run(stop, after_step))
+
+    async def _run(self, stop: Callable[[], bool], after_step: Callable[["Correlator"], None]) -> None:
+        await self._app.start()
+        try:
+            while not stop():
+                self._raise_failure()
+                if self._settings.until_done and await self._all_done():
+                    break
+                after_step(self)
+                await asyncio.sleep(_TICK_S)
+        finally:
+            async with self._busy:  # a batch in hand is finished first
+                self._stopping = True
+            await self._app.stop()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if isinstance(self._failure, PipelineError):
+            raise self._failure
+        if self._failure is not None:
+            raise TransientError(
+                f"correlating broke down ({type(self._failure).__name__}); start it again, nothing is lost"
+            ) from self._failure
+        if self._app.crashed:
+            reason = self._app.crash_reason
+            raise TransientError(f"Kafka could not be worked with ({type(reason).__name__}); start it again, nothing is lost") from reason
+
+    # records ---------------------------------------------------------------------------------------------------------
+
+    async def _correlate(self, stream: Any) -> None:
+        """The agent: batches of records in the order in which they came."""
+        try:
+            async for events in stream.noack_take(_BATCH, within=_WITHIN_S):
+                async with self._busy:
+                    if self._stopping:
+                        break
+                    await self._take(stream, events)
+        except Exception as error:  # noqa: BLE001 - Faust would start the agent anew and pass the batch over
+            self._failure = error
+        await asyncio.Event().wait()
+
+    async def _take(self, stream: Any, events: Sequence[Any]) -> None:
+        generation = self._app.consumer_generation_id
+        self._renew(generation)
+        # what was read under an assignment that is gone is read again from what the group has committed
+        current = [event for event in events if event.message.generation_id == generation]
+        self._progress.heard = time.monotonic()
+        works = []
+        for partition, records in _by_partition(current).items():
+            self._note_marks(partition, records)
+            works.append((partition, self._stories(partition).take(records)))
+        if await self._commit(generation, works):
+            for event in current:
+                await stream.ack(event)
+
+    async def _commit(self, generation: int, works: Iterable[tuple[int, StoryWork]]) -> bool:
+        """Send, then remember; False when the partitions were taken away meanwhile, and their next owner does it all again."""
+        works = list(works)
+        await _acknowledged([await self._send(out) for _, work in works for out in work.out])
+        if generation != self._app.consumer_generation_id or self._app.rebalancing:
+            self._generation = -1
+            return False
+        await _acknowledged([self._remember(partition, *entry) for partition, work in works for entry in work.memory.items()])
+        for _, work in works:
+            self.totals.add(work.totals)
+        return True
+
+    async def _send(self, out: Out) -> Awaitable[Any]:
+        topic = _raw_topic(self._app, out.at.topic)
+        value = _Null() if out.value is None else out.value
+        return await topic.send(key=out.key, value=value, partition=out.at.partition, headers=out.headers or None)
+
+    def _remember(self, partition: int, key: bytes, value: bytes) -> Awaitable[Any]:
+        # not by table[key] = …, which takes the partition from the record in hand and does not say when it is written
+        self._table.data[key] = value
+        return self._table.send_changelog(partition, key, value)
+
+    def _stories(self, partition: int) -> Stories:
+        stories = self._progress.stories.get(partition)
+        if stories is None:
+            settings = self._settings
+            stories = Stories(partition, dict(self._table.data.items()), self._topics, settings.merging, settings.assignees)
+            self._progress.stories[partition] = stories
+            if stories.place.mark_ms is not None:
+                self._progress.marked.add(partition)
+        return stories
+
+    def _note_marks(self, partition: int, records: Iterable[Received]) -> None:
+        end = self._end(self._topics.verdicts, partition)
+        if any(record.value is None and record.topic == self._topics.verdicts and record.offset < end for record in records):
+            self._progress.marked.add(partition)
+
+    def _renew(self, generation: int) -> None:
+        """After every change of assignment, stories are taken from the table anew, which Faust has read to its end by then."""
+        if generation != self._generation:
+            self._progress = _Progress(heard=time.monotonic())
+            self._generation = generation
+
+    async def _let_go(self, *_: Any, **__: Any) -> None:
+        """Partitions are being taken away: a batch in hand is finished first, so that their next owner finds it in the table."""
+        async with self._busy:
+            self._generation = -1
+
+    # ends ------------------------------------------------------------------------------------------------------------
+
+    def _held(self) -> set[int]:
+        if not self._app.tables.actives_ready or self._app.rebalancing:
+            return set()
+        return {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._topics.verdicts}
+
+    def _end(self, topic: str, partition: int) -> int:
+        return self._settings.bounds[TopicPartition(topic, partition)][1]
+
+    async def _all_done(self) -> bool:
+        """Whether both topics have been dealt with as far as they reached at the start, partitions of others included."""
+        if not self._app.tables.actives_ready or self._app.rebalancing:
+            return False
+        async with self._busy:
+            self._renew(self._app.consumer_generation_id)
+            held = sorted(self._held())
+            standing = time.monotonic() - self._progress.heard >= _STANDS_S
+            if standing:
+                await self._note_ends(held)
+            if not all([self._finished(partition) for partition in held]):
+                return False
+        foreign = sorted(set(range(self._topics.partitions)) - set(held))
+        if not self._settings.trust_bounds:
+            return not foreign  # there is but one worker: what is foreign is not assigned yet
+        return not foreign or (standing and await asyncio.to_thread(self._finished_by_others, foreign))
+
+    async def _note_ends(self, held: Iterable[int]) -> None:
+        """Nothing has come for a while: where both logs were read to their ends, say so in the table, where others look for it."""
+        works = []
+        for partition in held:
+            ends = tuple([await self._position(topic, partition) for topic in (self._topics.verdicts, self._topics.alerts)])
+            if all(end is not None for end in ends) and self._reached(partition, (ends[0] or 0, ends[1] or 0)):
+                works.append((partition, self._stories(partition).worked_off((ends[0] or 0, ends[1] or 0))))
+        await self._commit(self._generation, works)
+
+    async def _position(self, topic: str, partition: int) -> int | None:
+        return await self._app.consumer.position(TP(topic, partition))
+
+    def _reached(self, partition: int, ends: tuple[int, int]) -> bool:
+        topics = (self._topics.verdicts, self._topics.alerts)
+        return not self._settings.trust_bounds or all(end >= self._end(topic, partition) for topic, end in zip(topics, ends, strict=True))
+
+    def _finished(self, partition: int) -> bool:
+        place = self._stories(partition).place
+        if partition in self._progress.marked:
+            return place.done
+        return place.done or (place.ends is not None and self._reached(partition, place.ends))
+
+    def _finished_by_others(self, partitions: Iterable[int]) -> bool:
+        found = self._past.latest([TopicPartition(self._topics.incident_memory, partition) for partition in partitions])
+        for at, memory in found.items():
+            kept = memory.get(place_key(at.partition))
+            logs = [TopicPartition(topic, at.partition) for topic in (self._topics.verdicts, self._topics.alerts)]
+            if kept is None:
+                if any(self._settings.bounds[log][0] < self._settings.bounds[log][1] for log in logs):
+                    return False
+                continue
+            place = decode_place(kept)
+            if place.done:
+                continue
+            if place.mark_ms is not None or place.ends is None or not self._reached(at.partition, place.ends):
+                return False
+        return True
+
+
+def _app(settings: CorrelateSettings) -> _App:
+    servers = settings.client["bootstrap.servers"].split(",")
+    session_s = settings.session_timeout_ms / 1000
+    app = _App(
+        settings.group,
+        broker=[URL(f"kafka://{server.strip()}") for server in servers],
+        broker_credentials=_credentials(settings.client),
+        broker_session_timeout=session_s,
+        broker_heartbeat_interval=session_s / 4,
+        broker_rebalance_timeout=max(session_s, 10.0),
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        processing_guarantee="at_least_once",
+        producer_request_timeout=60.0,
+        store="memory://",
+        stream_wait_empty=False,
+        table_standby_replicas=0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=1,
+        web_enabled=False,
+        autodiscover=False,
+    )
+    app.transport = _Transport(app.conf.broker_consumer, app)
+    app.producer_transport = _Transport(app.conf.broker_producer, app)
+    return app
+
+
+def _table(app: faust.App, topics: StoryTopics) -> Any:
+    changelog = _raw_topic(
+        app, topics.incident_memory, acks=False, internal=True, allow_empty=True, compacting=True, partitions=topics.partitions
+    )
+    return app.Table("stories", key_type=bytes, value_type=bytes, partitions=topics.partitions, changelog_topic=changelog)
+
+
+def _raw_topic(app: faust.App, *names: str, **more: Any) -> Any:
+    shape: dict[str, Any] = {"allow_empty": True, **more}
+    return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", **shape)
+
+
+def _credentials(client: Mapping[str, str]) -> Any:
+    """How Faust is to be let in, from librdkafka's properties; None for a plain connection."""
+    protocol = client.get("security.protocol", "PLAINTEXT")
+    context = None
+    if protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=client.get("ssl.ca.location"))
+        if (certificate := client.get("ssl.certificate.location")) is not None:
+            context.load_cert_chain(certificate, client.get("ssl.key.location"), client.get("ssl.key.password"))
+    if protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=client.get("sasl.username"),
+            password=client.get("sasl.password"),
+            mechanism=client.get("sasl.mechanism"),
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None
+
+
+def _by_partition(events: Iterable[Any]) -> dict[int, list[Received]]:
+    found: dict[int, list[Received]] = {}
+    for event in events:
+        message = event.message
+        received = Received(message.topic, message.offset, message.key, message.value, _headers(message.headers))
+        found.setdefault(message.partition, []).append(received)
+    return found
+
+
+def _headers(found: Any) -> Headers:
+    return list(found.items()) if isinstance(found, Mapping) else list(found or ())
+
+
+async def _acknowledged(sent: Iterable[Awaitable[Any]]) -> None:
+    """Wait until the broker has everything.
+
+    Raises:
+        TransientError: it did not take something.
+    """
+    for each in sent:
+        try:
+            await each
+        except Exception as error:
+            raise TransientError(f"the broker did not take a record ({type(error).__name__}); start the worker again") from error
