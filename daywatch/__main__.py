@@ -34,7 +34,10 @@ def _fail(text: str, code: int = 1) -> None:
 
         traceback.print_exc()
     # the last words go to standard error: standard output is for data
-    sys.stderr.write(f"daywatch: error: {text}\n")
+    from daywatch.logs import last_words
+
+    if not last_words(text):
+        sys.stderr.write(f"daywatch: error: {text}\n")
     raise SystemExit(code)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from daywatch.settings import Settings
     from detector.backend import Backend
     from detector.baseline import Baseline
-    from detector.narrative.backend import Alone, Explain, Lines
+    from detector.narrative.backend import Alone, Explain, Lines, Spent
     from detector.narrative.cascade import Cascade
     from detector.narrative.notes import Notes
     from detector.narrative.remote import Server
@@ -181,7 +181,7 @@ def made_alike(choices: "Sequence[Choice]") -> "list[Backend]":
 
 
 def _here(choice: Choice) -> "Parts":
-    base, adapter, notes = _weights(choice)
+    base, adapter, notes = weights_of(choice)
     _prompt_track(choice, notes)
     from detector.models.loading import load_causal
     from detector.narrative.engine import Engine
@@ -287,7 +287,7 @@ def _calibration(notes: "Notes | None") -> "Calibration":
     return Calibration(*notes.calibration) if notes is not None and notes.calibration is not None else Calibration()
 
 
-def _weights(choice: Choice) -> "tuple[str, str | None, Notes | None]":
+def weights_of(choice: Choice) -> "tuple[str, str | None, Notes | None]":
     """Base, adapter and the adapter's notes, with what was not said filled in.
 
     Raises:
@@ -349,11 +349,17 @@ def _counter(base: str) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def spent_by(backend: "Backend") -> str | None:
-    """What a language model has cost so far, in a sentence; None for backends that have none."""
+def spent_of(backend: "Backend") -> "Spent | None":
+    """What a language model has cost so far; None for backends that have none."""
     from detector.narrative.backend import NarrativeBackend
 
     inner = backend
     while (wrapped := getattr(inner, "backend", None)) is not None:
         inner = wrapped
-    return inner.spent.text() if isinstance(inner, NarrativeBackend) else None
+    return inner.spent if isinstance(inner, NarrativeBackend) else None
+
+
+def spent_by(backend: "Backend") -> str | None:
+    """The same in a sentence."""
+    spent = spent_of(backend)
+    return spent.text() if spent is not None else None

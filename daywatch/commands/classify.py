@@ -1,5 +1,6 @@
 """`daywatch classify`: label log lines of a file or of a topic. Knows how to put the parts together and what to show."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from detector.logline.classifier import LineClassifier
     from detector.logline.inputs import Found
     from sinks.triage_worker import TriageWorker
+    from stream.telemetry import Telemetry
 
 
 def classify(
@@ -175,24 +177,38 @@ def _triage(
     until_done: bool,
     quiet: bool,
 ) -> None:
+    from daywatch.logs import NOTICE
     from daywatch.stopping import StopRequest
+    from daywatch.watched import watched
+    from stream.notes import logger_of, note
 
-    stop = StopRequest()
-    worker, close = _worker(settings, classifier, names, wanted, batch, until_done)
+    stop, log = StopRequest(), logger_of("classify")
+
+    def say(one: "TriageWorker", level: int, event: str) -> None:
+        totals = one.totals
+        note(log, level, event, _counts(one), lines=totals.lines, alerts=totals.alerts, by_label=totals.by_label, refused=totals.refused)
 
     def show(one: "TriageWorker") -> None:
         if not quiet and one.partitions and stop.time_to_speak():
-            sys.stderr.write(f"daywatch classify: {_counts(one)}\n")
+            say(one, logging.INFO, "progress")
 
-    try:
-        worker.run(stop.asked, show)
-    finally:
-        close()
-    sys.stderr.write(f"daywatch classify: {_counts(worker)}\n")
+    with watched(settings, "classify", quiet=quiet) as telemetry:
+        worker, close = _worker(settings, classifier, names, wanted, batch, until_done, telemetry)
+        try:
+            worker.run(stop.asked, show)
+        finally:
+            close()
+        say(worker, NOTICE, "summary")
 
 
 def _worker(
-    settings: "Settings", classifier: "LineClassifier", names: tuple[str, str], wanted: frozenset[str], batch: int, until_done: bool
+    settings: "Settings",
+    classifier: "LineClassifier",
+    names: tuple[str, str],
+    wanted: frozenset[str],
+    batch: int,
+    until_done: bool,
+    telemetry: "Telemetry",
 ) -> "tuple[TriageWorker, Callable[[], None]]":
     """Put a worker together from the settings; also returns what closes it."""
     import secrets
@@ -225,7 +241,8 @@ def _worker(
         source.close()
         outlet.close()
 
-    return TriageWorker(source, outlet, KafkaPast(client, embedded=not trusted), classifier, topics, how, SystemClock()), close
+    past = KafkaPast(client, embedded=not trusted)
+    return TriageWorker(source, outlet, past, classifier, topics, how, SystemClock(), telemetry=telemetry), close
 
 
 def _counts(worker: "TriageWorker") -> str:

@@ -1,7 +1,8 @@
 """`daywatch detect`: the detect worker on the command line. Knows only how to put the parts together and what to show."""
 
-import sys
+import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,13 +11,21 @@ import typer
 
 from daywatch.backends import backend_of, spent_by
 from daywatch.cli import settings_of
+from daywatch.logs import NOTICE
+from daywatch.model_meter import ModelMeter
 from daywatch.options import Adapter, Base, Precision, Share, Shots
 from daywatch.stopping import StopRequest
+from daywatch.watched import watched
+from stream.notes import logger_of, note
+from stream.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from daywatch.settings import Settings
     from detector.backend import Backend
     from sinks.detect_worker import DetectWorker
+
+
+_LOG = logger_of("detect")
 
 
 class Track(StrEnum):
@@ -67,13 +76,22 @@ def detect(
     )
     stop = StopRequest()
     view = _View(stop)
-    judge = backend_of(settings)
-    worker, close = _worker(settings, judge, until_done)
-    try:
-        worker.run(stop.asked, lambda _: None if quiet else view.show(worker))
-    finally:
-        close()
-    _summary(worker, judge, until_done)
+    with watched(settings, "detect", quiet=quiet) as telemetry:
+        judge = backend_of(settings)
+        meter = ModelMeter(telemetry, judge)
+        worker, close = _worker(settings, judge, until_done, telemetry)
+
+        def after_step(one: "DetectWorker") -> None:
+            meter.read()
+            if not quiet:
+                view.show(one)
+
+        try:
+            worker.run(stop.asked, after_step)
+        finally:
+            close()
+        meter.read()
+        _summary(worker, judge, until_done)
 
 
 class _View:
@@ -89,14 +107,15 @@ class _View:
         if not worker.partitions or self._shown == worker.totals.windows or not self._stop.time_to_speak():
             return
         self._shown = worker.totals.windows
-        sys.stderr.write(f"daywatch detect: partitions {partition_lists(worker.partitions)}; {_counts(worker)}\n")
+        sentence = f"partitions {partition_lists(worker.partitions)}; {_counts(worker)}"
+        note(_LOG, logging.INFO, "progress", sentence, partitions=list(worker.partitions), **asdict(worker.totals))
 
 
 MODEL_BATCH = 128
 """Windows at a time where a language model judges: a member that is silent for five minutes is taken for dead."""
 
 
-def _worker(settings: "Settings", judge: "Backend", until_done: bool) -> "tuple[DetectWorker, Callable[[], None]]":
+def _worker(settings: "Settings", judge: "Backend", until_done: bool, telemetry: Telemetry) -> "tuple[DetectWorker, Callable[[], None]]":
     """Put a worker together from the settings; also returns what closes it."""
     import secrets
 
@@ -130,7 +149,8 @@ def _worker(settings: "Settings", judge: "Backend", until_done: bool) -> "tuple[
         source.close()
         outlet.close()
 
-    return DetectWorker(source, outlet, KafkaPast(client, embedded=not trusted), judge, topics, how, SystemClock()), close
+    past = KafkaPast(client, embedded=not trusted)
+    return DetectWorker(source, outlet, past, judge, topics, how, SystemClock(), telemetry=telemetry), close
 
 
 def _counts(worker: "DetectWorker") -> str:
@@ -144,10 +164,10 @@ def _counts(worker: "DetectWorker") -> str:
 
 
 def _summary(worker: "DetectWorker", judge: "Backend", until_done: bool) -> None:
-    text = f"daywatch detect: {_counts(worker)}"
+    text = _counts(worker)
     if until_done:
         # every window that this worker has read is judged; which users' windows are still open only `window` knows
         text += ", 0 windows stay open here"
-    sys.stderr.write(text + "\n")
+    note(_LOG, NOTICE, "summary", text, **asdict(worker.totals))
     if (spent := spent_by(judge)) is not None:
-        sys.stderr.write(f"daywatch detect: {spent}\n")
+        note(_LOG, NOTICE, "summary", spent)

@@ -1,7 +1,7 @@
 """`daywatch replay`: stream a CERT directory into the event topics. Knows how to ask and to show, not how events are sent."""
 
 import dataclasses
-import sys
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from daywatch import logs
 from daywatch.cli import settings_of
+from daywatch.logs import NOTICE
 from daywatch.stopping import StopRequest
+from daywatch.watched import watched
+from stream.notes import logger_of, note
+from stream.telemetry import NO_TELEMETRY, Telemetry
 
 if TYPE_CHECKING:
     from daywatch.settings import Settings
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from stream.topics import TopicLayout
 
 _SHOW_EVERY_MS = 10_000
+_LOG = logger_of("replay")
 
 
 def replay(
@@ -53,6 +59,7 @@ def replay(
 
     keep_freed_memory()
     settings = settings_of(ctx, {"zone": zone, "window.size": size, "window.hop": hop})
+    logs.begin(settings.logs)
     plan = _plan(settings, directory, speed, from_, to, kinds, loop, cloud_events)
     clock = SystemClock()
     if dry_run:
@@ -194,7 +201,8 @@ def _replay_to_kafka(
     sink = KafkaEventSink(settings.kafka.client(), partitions)
     save = (lambda at: kept.save(at, plan.shift_days)) if kept is not None else (lambda _place: None)
     try:
-        report = _run(settings, plan, place, save, sink, clock, show)
+        with watched(settings, "replay", quiet=quiet, group=False) as telemetry:
+            report = _run(settings, plan, place, save, sink, clock, show, telemetry)
     except BaseException:
         sink.abandon()
         raise
@@ -213,10 +221,11 @@ def _run(
     sink: "EventSink",
     clock: "Clock",
     show: "_Show",
+    telemetry: Telemetry = NO_TELEMETRY,
 ) -> "ReplayReport":
     from stream.replay import Replay
 
-    run = Replay(plan, layout(settings).event_topics(), sink, closing_mark(settings), clock, place)
+    run = Replay(plan, layout(settings).event_topics(), sink, closing_mark(settings), clock, place, telemetry)
     stop = StopRequest()
     with show:
         return run.run(lambda ms: time.sleep(ms / 1000), stop.asked, save, show)
@@ -351,7 +360,8 @@ def _tell(report: "ReplayReport", plan: "ReplayPlan", quiet: bool, dry_run: bool
 
 def _say(text: str, quiet: bool = False) -> None:
     if not quiet:
-        print(f"daywatch replay: {text}", file=sys.stderr, flush=True)
+        warns = text.startswith("warning: ")
+        note(_LOG, logging.WARNING if warns else NOTICE, "warning" if warns else "message", text.removeprefix("warning: "))
 
 
 def _written(ts: "Millis") -> str:

@@ -1,6 +1,6 @@
 """`daywatch window`: the windowing worker on the command line. Knows only how to put the parts together and what to show."""
 
-import sys
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daywatch.cli import settings_of
+from daywatch.logs import NOTICE
 from daywatch.stopping import StopRequest
+from daywatch.watched import watched
 from stream.memory import keep_freed_memory
+from stream.notes import logger_of, note
+from stream.telemetry import NO_TELEMETRY, Telemetry
 
 if TYPE_CHECKING:
     from daywatch.settings import Settings
     from windowing.worker import WindowWorker
+
+_LOG = logger_of("window")
 
 
 def window(
@@ -38,22 +44,28 @@ def window(
     keep_freed_memory()
     settings = settings_of(ctx, {"window.size": size, "window.hop": hop, "zone": zone, "window.directory": directory})
     stop = StopRequest()
-    worker, close = build_worker(settings, until_done)
-    try:
-        worker.run(stop.asked, lambda _: None if quiet or not stop.time_to_speak() else _show(worker))
-    finally:
-        close()
-    _summary(worker, until_done)
+    with watched(settings, "window", quiet=quiet, ask_store=_asking(settings)) as telemetry:
+        worker, close = build_worker(settings, until_done, telemetry)
+        try:
+            worker.run(stop.asked, lambda _: None if quiet or not stop.time_to_speak() else _show(worker))
+        finally:
+            close()
+        _summary(worker, until_done)
 
 
 def _show(worker: "WindowWorker") -> None:
     """One line on how far the work has come."""
     watermark = min((partition.watermark_ms for partition in worker.partitions.values()), default=-(2**62))
-    print(
-        f"daywatch window: {len(worker.partitions)} partitions, {sum(worker.totals.read.values()):,} events read, "
-        f"{worker.totals.windows:,} windows closed, watermark {_when(watermark)}",
-        file=sys.stderr,
-        flush=True,
+    events, windows = sum(worker.totals.read.values()), worker.totals.windows
+    note(
+        _LOG,
+        logging.INFO,
+        "progress",
+        f"{len(worker.partitions)} partitions, {events:,} events read, {windows:,} windows closed, watermark {_when(watermark)}",
+        partitions=len(worker.partitions),
+        events=events,
+        windows=windows,
+        watermark_ms=watermark if watermark > 0 else None,
     )
 
 
@@ -62,7 +74,17 @@ def _when(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M") if ms > 0 else "–"
 
 
-def build_worker(settings: "Settings", until_done: bool) -> "tuple[WindowWorker, Callable[[], None]]":
+def _asking(settings: "Settings") -> Callable[[], object]:
+    """Something small to ask the store, over a connection of its own."""
+    from windowing.redis_store import RedisStore
+
+    store = RedisStore(settings.store.url, settings.namespace)
+    return lambda: store.look(0)
+
+
+def build_worker(
+    settings: "Settings", until_done: bool, telemetry: "Telemetry" = NO_TELEMETRY
+) -> "tuple[WindowWorker, Callable[[], None]]":
     """Put a worker together from the settings; also returns what closes it."""
     import secrets
 
@@ -112,7 +134,7 @@ def build_worker(settings: "Settings", until_done: bool) -> "tuple[WindowWorker,
         if identities is not None:
             identities.close()
 
-    return WindowWorker(source, outlet, store, topics, rules, how, SystemClock()), close
+    return WindowWorker(source, outlet, store, topics, rules, how, SystemClock(), telemetry=telemetry), close
 
 
 def _summary(worker: "WindowWorker", until_done: bool) -> None:
@@ -124,10 +146,16 @@ def _summary(worker: "WindowWorker", until_done: bool) -> None:
         why = f" ({', '.join(f'{n:,} {reason}' for reason, n in sorted(reasons.items()))})" if reasons else ""
         duplicates = totals.duplicates[kind]
         kept = read - refused - duplicates
-        print(
-            f"daywatch window: {kind:>6}  {read:>10,} read  {kept:>10,} in panes  {duplicates:>6,} duplicates  {refused:>6,} refused{why}",
-            file=sys.stderr,
-        )
-    print(f"daywatch window: {totals.windows:,} windows closed, {still:,} stay open", file=sys.stderr)
+        line = f"{kind:>6}  {read:>10,} read  {kept:>10,} in panes  {duplicates:>6,} duplicates  {refused:>6,} refused{why}"
+        note(_LOG, NOTICE, "summary", line, kind=kind.value, read=read, duplicates=duplicates, refused=dict(reasons))
+    note(
+        _LOG,
+        NOTICE,
+        "summary",
+        f"{totals.windows:,} windows closed, {still:,} stay open",
+        windows=totals.windows,
+        open=still,
+        recoveries=totals.recoveries,
+    )
     if until_done and still:
-        print("daywatch window: open windows close when events or clock marks come that are later than their end", file=sys.stderr)
+        note(_LOG, NOTICE, "summary", "open windows close when events or clock marks come that are later than their end")
