@@ -165,14 +165,18 @@ class Life:
         self.step()
 
 
-def run_schedule(seed: int, faults: int) -> tuple[MemoryLog, int]:
-    """Run one schedule to its end; the log with everything that was sent, and how many faults there were."""
+def run_schedule(seed: int, faults: int, besides: Callable[[World], None] = lambda _: None) -> tuple[MemoryLog, int]:
+    """Run one schedule to its end; the log with everything that was sent, and how many faults there were.
+
+    `besides` is called before each step, for what somebody else does to the world.
+    """
     rnd = random.Random(seed)
     world = World(make_log(rnd), rnd)
     owner, left = Life(world), rnd.randint(1, faults) if faults else 0
     zombies: list[Life] = []
     planned = left
     for _ in range(200_000):
+        besides(world)
         roll = rnd.random()
         if left and roll < 0.03:
             left -= 1
