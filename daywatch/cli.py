@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("daywatch.commands.train:app", "Fit a detector on a directory."),
     "models": ("daywatch.commands.models:app", "Keep models by name, pinned and checked file by file."),
     "config": ("daywatch.commands.config:config", "Show the settings in force and where each came from."),
+    "doctor": ("daywatch.commands.doctor:doctor", "Say what is wrong with broker, store, settings and models, and what to do."),
     "schema": ("daywatch.commands.schema:schema", "Print the JSON Schema of an event, window, verdict or alert."),
 }
 

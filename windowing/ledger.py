@@ -118,8 +118,10 @@ def check_begun(number: int, *, held: bool, fresh: bool, committed: bool) -> Non
         )
 
 
-def check_position(number: int, kind: Kind, position: int, bounds: tuple[int, int], *, trust_bounds: bool = True) -> None:
-    """Refuse a position outside its log; `trust_bounds` is False for a broker whose end offsets cannot be believed.
+def check_position(number: int, log: str, position: int, bounds: tuple[int, int], *, trust_bounds: bool = True) -> None:
+    """Refuse a position outside its log, whose kind or topic is `log`.
+
+    `trust_bounds` is False for a broker whose end offsets cannot be believed.
 
     Raises:
         RefusedError: says on which side it lies, and what that means.
@@ -127,13 +129,13 @@ def check_position(number: int, kind: Kind, position: int, bounds: tuple[int, in
     low, high = bounds
     if position < low:
         raise RefusedError(
-            f"partition {number}: {kind} is to be read from offset {position}, but its log begins at {low}: records were deleted "
+            f"partition {number}: {log} is to be read from offset {position}, but its log begins at {low}: records were deleted "
             "before they were read, or the topic was made anew",
             "Use a new namespace, or reset this one",
         )
     if position > high and trust_bounds:
         raise RefusedError(
-            f"partition {number}: {kind} is to be read from offset {position}, but its log ends at {high}: the topic was made anew",
+            f"partition {number}: {log} is to be read from offset {position}, but its log ends at {high}: the topic was made anew",
             "Use a new namespace, or reset this one",
         )
 

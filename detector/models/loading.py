@@ -120,7 +120,7 @@ def _load(
     config = check_base(found.path, tokenizer=False)
     other = None if adapter is None else find(adapter, adapter=True, places=places)
     if other is not None:
-        _belongs(other, found)
+        check_belongs(other, found)
     tokenizer = _tokenizer(found.path, None if other is None else other.path)
     _left_or_right(tokenizer, kind)
     tensors = tensors_of(found.path)
@@ -168,7 +168,7 @@ def _libraries() -> None:
     del torch, transformers, peft
 
 
-def _belongs(adapter: Found, base: Found) -> None:
+def check_belongs(adapter: Found, base: Found) -> None:
     """See that an adapter was made for this base: by the identity recorded for it, else by the name it gives itself.
 
     Raises:

@@ -52,12 +52,10 @@ def packaged(name: str, cache: Path | None = None) -> Path:
     package = PACKAGES.get(name.removeprefix(PREFIX))
     if package is None:
         raise UnknownModel(f"{name}: there are {', '.join(PREFIX + known for known in PACKAGES)}")
-    home = (cache if cache is not None else usual_places().cache) / "packages"
-    # the identity is part of the name: a version that expects other weights leaves those of an older one alone
-    target = home / f"{package.name}-{package.identity[:12]}"
+    target = _target(package, cache)
     if _whole(target):
         return target
-    sources = _sources(package)
+    sources, home = _sources(package), target.parent
     home.mkdir(parents=True, exist_ok=True)
     with _alone(home / f".{target.name}.lock"):
         if not _whole(target):
@@ -79,6 +77,19 @@ def installed(name: str) -> bool:
     """Is the package there, or unpacked already? Tests ask before they start."""
     package = PACKAGES[name.removeprefix(PREFIX)]
     return all(_directory(module) is not None for module, _ in package.sources)
+
+
+def unpacked(name: str, cache: Path | None = None) -> Path | None:
+    """The directory of packaged weights if they have been unpacked already; changes nothing."""
+    package = PACKAGES.get(name.removeprefix(PREFIX))
+    target = _target(package, cache) if package is not None else None
+    return target if target is not None and _whole(target) else None
+
+
+def _target(package: Package, cache: Path | None) -> Path:
+    # the identity is part of the name: a version that expects other weights leaves those of an older one alone
+    home = (cache if cache is not None else usual_places().cache) / "packages"
+    return home / f"{package.name}-{package.identity[:12]}"
 
 
 def _make(package: Package, sources: list[Path], target: Path) -> None:

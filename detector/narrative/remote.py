@@ -75,6 +75,7 @@ class Remote:
         *,
         wait: Callable[[float], None] = time.sleep,
         adapter: str | None = None,
+        trial: bool = True,
     ) -> None:
         """Ask the server what it has.
 
@@ -83,6 +84,7 @@ class Remote:
             count: tokens of a text; without it a token is taken to be three bytes, which is on the safe side of English.
             wait: how to pass seconds.
             adapter: what to call the adapter, where the server does not say.
+            trial: whether to ask a first question, which shows what scores will rest on; False for a mere look.
 
         Raises:
             ConfigurationError: it does not have the model, does not let us in, or does not keep to schemas.
@@ -96,7 +98,7 @@ class Remote:
         self._count = count or _guessed
         self._optional: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}, "logprobs": True, "top_logprobs": _TOP}
         self._model, said = self._chosen(adapter)
-        self.provenance: Mapping[str, str] = {**said, "precision": "as served", "scores": self._tried()}
+        self.provenance: Mapping[str, str] = {**said, "precision": "as served", "scores": self._tried() if trial else "untried"}
         """What the server says of its model, and whether it tells probabilities. It tells no hashes."""
 
     def count(self, text: str) -> int:
