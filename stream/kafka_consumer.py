@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from stream.errors import RefusedError, TransientError
+from stream.kafka_access import KafkaDoor, forbidden, is_forbidden
 
 _T = TypeVar("_T")
 
@@ -30,9 +31,6 @@ _MISSING = frozenset(
 # what does not mend itself, and would otherwise look like silence
 _REFUSALS = frozenset(
     {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
         KafkaError.INVALID_SESSION_TIMEOUT,
         KafkaError.INVALID_GROUP_ID,
         KafkaError.INCONSISTENT_GROUP_PROTOCOL,
@@ -104,18 +102,19 @@ def bounds(client: Mapping[str, Any], places: Iterable[Place], within_s: float =
 
     Raises:
         RefusedError: there is no such topic or partition.
+        ConfigurationError: the broker does not let us in, or not look at a topic.
         TransientError: no answer in time.
     """
-    admin = AdminClient(dict(client))
+    door = KafkaDoor(client)
     asked = [TopicPartition(*place) for place in places]
 
     def ask(spec: OffsetSpec, left_s: float) -> dict[Place, int]:
-        found = admin.list_offsets(dict.fromkeys(asked, spec), request_timeout=min(left_s, 10.0))
+        found = door.admin.list_offsets(dict.fromkeys(asked, spec), request_timeout=min(left_s, 10.0))
         return {Place(at.topic, at.partition): future.result(left_s).offset for at, future in found.items()}
 
     earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    starts = _patiently(lambda left_s: ask(earliest, left_s), within_s, "start of a log")
-    ends = _patiently(lambda left_s: ask(latest, left_s), within_s, "end of a log")
+    starts = _patiently(lambda left_s: ask(earliest, left_s), within_s, "start of a log", door)
+    ends = _patiently(lambda left_s: ask(latest, left_s), within_s, "end of a log", door)
     return {place: Bounds(max(starts[place], 0), max(ends[place], 0)) for place in starts}
 
 
@@ -124,10 +123,13 @@ def partitions_of(client: Mapping[str, Any], topic: str, within_s: float = 30.0)
 
     Raises:
         RefusedError: there is no such topic.
+        ConfigurationError: the broker does not let us in, or not look at that topic.
         TransientError: no answer in time.
     """
-    admin = AdminClient(dict(client))
-    found = _patiently(lambda left_s: admin.list_topics(topic, timeout=left_s), within_s, f"topic {topic}").topics.get(topic)
+    door = KafkaDoor(client)
+    found = _patiently(lambda left_s: door.list_topics(topic, left_s), within_s, f"topic {topic}", door).topics.get(topic)
+    if found is not None and is_forbidden(found.error):
+        raise forbidden(found.error, topic)
     if found is None or found.error is not None or not found.partitions:
         raise RefusedError(f"there is no topic {topic}; create the topics with `daywatch topics create`")
     return len(found.partitions)
@@ -150,7 +152,8 @@ def check_polled(error: KafkaError) -> None:
     """Sort out an error that came from polling (not the end of a partition); return when it mends itself.
 
     Raises:
-        RefusedError: the position lies outside the log.
+        RefusedError: the position lies outside the log, or a topic is missing.
+        ConfigurationError: the broker does not allow it.
         TransientError: anything else that does not.
     """
     if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
@@ -160,6 +163,8 @@ def check_polled(error: KafkaError) -> None:
         )
     if error.code() in _MISSING:
         raise RefusedError("a topic is missing; create the topics with `daywatch topics create`")
+    if is_forbidden(error):
+        raise forbidden(error)
     if error.code() in _REFUSALS:
         raise RefusedError(f"the broker refuses: {error.str()}")
     if error.fatal():
@@ -173,8 +178,11 @@ def _without_errors(answers: list[TopicPartition]) -> list[TopicPartition]:
     return answers
 
 
-def _patiently(ask: Callable[[float], _T], within_s: float, what: str) -> _T:
-    """Ask again while the broker says that it cannot answer yet. A topic that was made a moment ago gets three seconds to be known."""
+def _patiently(ask: Callable[[float], _T], within_s: float, what: str, door: KafkaDoor | None = None) -> _T:
+    """Ask again while the broker says that it cannot answer yet. A topic that was made a moment ago gets three seconds to be known.
+
+    `door`: the client that asks, to be asked why there is no answer.
+    """
     began = time.monotonic()
     while True:
         gone_s = time.monotonic() - began
@@ -182,6 +190,10 @@ def _patiently(ask: Callable[[float], _T], within_s: float, what: str) -> _T:
             return ask(max(within_s - gone_s, 0.5))
         except KafkaException as error:
             cause: KafkaError = error.args[0]
+            if is_forbidden(cause):
+                raise forbidden(cause) from error
+            if door is not None:
+                door.check()
             if cause.code() in _MISSING and gone_s >= min(3.0, within_s):
                 raise RefusedError("a topic is missing; create the topics with `daywatch topics create`") from error
             if gone_s >= within_s:

@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from stream.errors import TransientError
+from stream.kafka_access import forbidden, is_forbidden
 from stream.kafka_transactions import producer_config
 from stream.log import Headers
 
@@ -46,6 +47,7 @@ class KafkaEventSink:
 
         Raises:
             TransientError: an earlier record could not be delivered.
+            ConfigurationError: the broker does not allow it.
         """
         produce: Any = self._producer.produce  # its annotation wants a union as the headers' element type
         if headers is None:
@@ -74,7 +76,8 @@ class KafkaEventSink:
         """Wait until the broker has acknowledged everything.
 
         Raises:
-            TransientError: it has not for two minutes, or refused a record.
+            TransientError: it has not for two minutes, or did not take a record.
+            ConfigurationError: the broker does not allow it.
         """
         deadline = time.monotonic() + _GIVE_UP_AFTER_S
         left = len(self._producer)
@@ -106,6 +109,8 @@ class KafkaEventSink:
 
     def _check(self) -> None:
         if self._failure is not None:
+            if is_forbidden(self._failure):
+                raise forbidden(self._failure)
             raise TransientError(f"the broker did not take a record: {self._failure.str()}") from KafkaException(self._failure)
 
     def _on_delivery(self, error: KafkaError | None, _message: Any) -> None:

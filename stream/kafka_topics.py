@@ -4,9 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
     ConfigResource,
     NewTopic,
     OffsetSpec,
@@ -14,6 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from stream.errors import PipelineError, TransientError
+from stream.kafka_access import KafkaDoor, forbidden, is_forbidden
 from stream.topics import FoundTopic, TopicSpec
 
 _PATIENCE_S = 20.0
@@ -24,15 +24,20 @@ class KafkaTopicAdmin:
 
     def __init__(self, client: Mapping[str, Any]) -> None:
         self._address = str(client.get("bootstrap.servers", ""))
-        self._admin = AdminClient(dict(client), logger=_quiet())
+        self._door = KafkaDoor(client)
+        self._admin = self._door.admin
+        self._known = any(name in client for name in ("sasl.username", "ssl.certificate.location"))
 
     def find(self, names: Sequence[str]) -> dict[str, FoundTopic]:
         """Those of the topics that exist.
 
         Raises:
+            ConfigurationError: the broker does not let us in, or not look at one of them.
             TransientError: the broker does not answer.
         """
         known = self._metadata()
+        if missing := [name for name in names if name not in known]:
+            self._may_look(missing)
         here = {name: len(known[name].partitions) for name in names if name in known and known[name].error is None}
         configs = self._configs(list(here))
         return {
@@ -41,6 +46,17 @@ class KafkaTopicAdmin:
             )
             for name, partitions in here.items()
         }
+
+    def _may_look(self, names: Sequence[str]) -> None:
+        """The list leaves out what is forbidden: only who asks for a topic by name learns whether it is that, or missing."""
+        if not self._known:
+            return  # to nobody in particular nothing is forbidden; and the embedded broker makes a topic of each name it is asked for
+        for name, answer in self._admin.describe_topics(TopicCollection(list(names)), request_timeout=_PATIENCE_S).items():
+            try:
+                answer.result(_PATIENCE_S)
+            except KafkaException as error:
+                if is_forbidden(error.args[0]):
+                    raise forbidden(error.args[0], name) from error
 
     def create(self, specs: Sequence[TopicSpec]) -> None:
         """Create topics and wait until the broker shows them.
@@ -57,6 +73,8 @@ class KafkaTopicAdmin:
             try:
                 made.result(_PATIENCE_S)
             except KafkaException as error:
+                if is_forbidden(error.args[0]):
+                    raise forbidden(error.args[0], f"making {name}") from error
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise PipelineError(f"topic {name} cannot be created: {error.args[0].str()}") from error
         self._await([spec.name for spec in specs])
@@ -97,7 +115,7 @@ class KafkaTopicAdmin:
             TransientError: the broker does not answer.
         """
         try:
-            found: str | None = self._admin.list_topics(timeout=_PATIENCE_S).cluster_id
+            found: str | None = self._door.list_topics(within_s=_PATIENCE_S).cluster_id
         except KafkaException as error:
             raise self._silent(error) from error
         return found or ""
@@ -109,7 +127,7 @@ class KafkaTopicAdmin:
 
     def _metadata(self) -> dict[str, Any]:
         try:
-            topics: dict[str, Any] = self._admin.list_topics(timeout=_PATIENCE_S).topics
+            topics: dict[str, Any] = self._door.list_topics(within_s=_PATIENCE_S).topics
         except KafkaException as error:
             raise self._silent(error) from error
         return topics
@@ -130,12 +148,3 @@ class KafkaTopicAdmin:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.lstrip("-").isdigit() else None
-
-
-def _quiet() -> Any:
-    import logging
-
-    logger = logging.getLogger("stream.kafka_topics")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
-    return logger

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from stream.errors import FencedError, TransientError
+from stream.errors import ConfigurationError, FencedError, TransientError
+from stream.kafka_access import forbidden, is_forbidden
 
 TRANSACTION_TIMEOUT_MS = 10_000
 _GRACE_S = 3.0
@@ -95,6 +96,7 @@ class TransactionalProducer:
         Raises:
             TransientError: the broker did not answer in time.
             FencedError: the id was taken by another in that very moment.
+            ConfigurationError: the broker does not allow this transactional id.
         """
         self.discard()
         producer = Producer(self._config)
@@ -129,6 +131,7 @@ class TransactionalProducer:
         Raises:
             TransientError: failed or uncertain; there is a new producer, or will be with the next call. Recover and go on.
             FencedError: another producer has taken this transactional id.
+            ConfigurationError: the broker does not allow it.
         """
         if self._producer is None:
             self.reopen()
@@ -140,7 +143,9 @@ class TransactionalProducer:
         except KafkaException as error:
             # a transaction that outlived its time-out was ended by the broker, which then answers as it does to a fenced producer
             young = time.monotonic() - began < TRANSACTION_TIMEOUT_MS / 1000
-            failure = _sorted_out(error, "failed or uncertain", fenced=young)
+            # why a record was not taken is told before what that did to the transaction
+            refused = [KafkaException(each) for each in self._failures if is_forbidden(each)]
+            failure = _sorted_out(refused[0] if refused else error, "failed or uncertain", fenced=young)
             self.discard()
             if isinstance(failure, TransientError):
                 # what is left pending would hold up the recovery of this very worker until its time-out
@@ -232,8 +237,10 @@ def _watched(call: Callable[[float], object], within_s: float) -> None:
         raise outcome[0]
 
 
-def _sorted_out(error: KafkaException, what: str, *, fenced: bool) -> TransientError | FencedError:
+def _sorted_out(error: KafkaException, what: str, *, fenced: bool) -> TransientError | FencedError | ConfigurationError:
     cause: KafkaError = error.args[0]
+    if is_forbidden(cause):
+        return forbidden(cause)
     if fenced and cause.code() in _FENCING:
         return FencedError("another process works under the same transactional id; give each its own `instance`")
     return TransientError(f"Kafka transaction {what}: {cause.name()} ({cause.str()})")
