@@ -20,6 +20,7 @@ from sinks.records import cloud_headers, verdict_record
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
 from stream.errors import PoisonError
+from stream.forget_request import forget_request, is_forget_request
 from stream.kinds import Millis
 from stream.log import Commit, Headers, Out, Outlet, Polled, Records, Source, TopicPartition
 from stream.marks import parse_mark
@@ -129,6 +130,10 @@ class DetectWorker:
         self._memory: dict[int, dict[bytes, tuple[Finding, ...]]] = {}
         """By partition and user: what was alerted before."""
         self._done = Totals()
+        for label in ("normal", "suspicious", "malicious"):
+            telemetry.count(VERDICTS, 0, label=label)
+        for activity in ("created", "updated"):
+            telemetry.count(ALERTS, 0, activity=activity)
 
     @property
     def totals(self) -> Totals:
@@ -218,13 +223,15 @@ class DetectWorker:
         self.cycle.note_ends(batch.polled)
 
     def _read(self, found: Records, work: _Work) -> tuple[list[_Read], list[int]]:
-        """Part a partition's records into windows and clock marks (rows); what is neither becomes a dead letter."""
+        """Part a partition's records into windows, and marks and requests to forget (rows); what is neither becomes a dead letter."""
         windows: list[_Read] = []
         marks: list[int] = []
         for row, (key, value) in enumerate(zip(found.keys, found.values, strict=True)):
             try:
                 if value is None:
-                    parse_mark(key, found.raw[row].headers())
+                    headers = found.raw[row].headers()
+                    if not (is_forget_request(key, value, headers) and self._is_mine(key, found.at.partition)):
+                        parse_mark(key, headers)
                     marks.append(row)
                 else:
                     windows.append(_Read(self._window(key, value, found.at.partition), row))
@@ -234,9 +241,12 @@ class DetectWorker:
 
     def _window(self, key: bytes | None, value: bytes, partition: int) -> Window:
         window = parse_window(value)
-        if key is None or key != window.user.encode() or partition_of(key, self._topics.partitions) != partition:
+        if key != window.user.encode() or not self._is_mine(key, partition):
             raise MisroutedError("key, user and partition of a window do not belong together")
         return window
+
+    def _is_mine(self, key: bytes | None, partition: int) -> bool:
+        return key is not None and partition_of(key, self._topics.partitions) == partition
 
     def _answer(self, found: Records, answered: Sequence[tuple[_Read, Verdict | PoisonError]], marks: Sequence[int], work: _Work) -> None:
         """Verdicts, alerts and marks of one partition in the order of what they answer, and the memory that they leave."""
@@ -245,7 +255,9 @@ class DetectWorker:
         answers = [(read.row, read, verdict) for read, verdict in answered] + [(row, None, None) for row in marks]
         for row, read, verdict in sorted(answers, key=lambda answer: answer[0]):
             raw = found.raw[row]
-            if read is None:
+            if read is None and (user := found.keys[row]) is not None:
+                self._drop(user, number, work)
+            elif read is None:
                 headers = raw.headers() or []
                 mark = parse_mark(None, headers)
                 note = Note(marks=True, last=note.last or mark.last)
@@ -261,8 +273,16 @@ class DetectWorker:
                     self._bury(found, row, error, work)
         for (partition, user), findings in work.memory.items():
             if partition == number:
-                work.out.append(Out(TopicPartition(self._topics.alert_memory, number), user, encode_findings(findings)))
+                # nothing to remember of a user any more: a tombstone
+                memory = encode_findings(findings) if findings else None
+                work.out.append(Out(TopicPartition(self._topics.alert_memory, number), user, memory))
         work.commits[found.at] = Commit(found.next_offset, note.encode())
+
+    def _drop(self, user: bytes, number: int, work: _Work) -> None:
+        """Forget what was alerted of a user, and let whoever reads verdicts and alerts know that they are to do the same."""
+        work.memory[number, user] = ()
+        for topic in (self._topics.verdicts, self._topics.alerts):
+            work.out.append(Out(TopicPartition(topic, number), user, None, forget_request()))
 
     def _say(self, window: Window, verdict: Verdict, origin: Origin, arrived_ms: Millis, received: Headers | None, work: _Work) -> None:
         """The verdict's record, and the alert's if there is something new to say."""
