@@ -177,6 +177,8 @@ class Cycle:
         self._log = logger_of(reading.role)
         self.held: dict[int, Held] = {}
         self.recoveries = 0
+        for metric in (ASSIGNMENTS, RECOVERIES):
+            telemetry.count(metric, 0)
 
     def at(self, number: int) -> TopicPartition:
         """A partition of what is read."""

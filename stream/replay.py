@@ -182,6 +182,7 @@ class Replay:
         telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
         self._telemetry = telemetry
+        telemetry.count(REPLAY_MARKS, 0)
         for kind in plan.kinds:
             telemetry.count(REPLAYED, 0, kind=kind)
         self._plan, self._topics, self._sink, self._closing_mark, self._clock = plan, topics, sink, closing_mark, clock

@@ -109,9 +109,6 @@ class MemoryTelemetry:
         self._timer, self._lock = timer, threading.Lock()
         self._numbers: dict[str, dict[LabelValues, float]] = {one.name: {} for one in self.metrics if not isinstance(one, Histogram)}
         self._spreads: dict[str, dict[LabelValues, _Spread]] = {one.name: {} for one in self.metrics if isinstance(one, Histogram)}
-        for metric in self.metrics:
-            if isinstance(metric, Counter) and not metric.labels:
-                self._numbers[metric.name][()] = 0.0
         self._beats: dict[Beat, float] = {}
 
     def count(self, metric: Counter, by: float = 1, /, **labels: str) -> None:

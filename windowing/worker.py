@@ -137,6 +137,8 @@ class WindowWorker:
         self._log = logger_of("window")
         self._intake = Intake(topics, rules.calendar.zone, settings.limits)
         self.totals = Totals()
+        for each in (ASSIGNMENTS, RECOVERIES, WINDOWS_CLOSED):
+            telemetry.count(each, 0)
         for kind in KINDS:
             for metric in (EVENTS, LATE, DUPLICATES, SILENCE_MARKS):
                 telemetry.count(metric, 0, kind=kind)

@@ -34,8 +34,11 @@ def test_counts_add_up_and_levels_replace_one_another() -> None:
     assert heard.numbers(LAG) == {("t", "1"): 9}  # partition 0 has moved away: nothing speaks of it any more
 
 
-def test_a_counter_without_labels_is_known_before_it_first_counts() -> None:
-    assert MemoryTelemetry().numbers(WINDOWS_CLOSED) == {(): 0}
+def test_a_counter_is_known_from_the_moment_when_it_is_first_told_of() -> None:
+    heard = MemoryTelemetry()
+    assert heard.numbers(WINDOWS_CLOSED) == {}
+    heard.count(WINDOWS_CLOSED, 0)
+    assert heard.numbers(WINDOWS_CLOSED) == {(): 0}
 
 
 def test_a_value_lies_in_the_first_bucket_whose_bound_it_does_not_exceed() -> None:
