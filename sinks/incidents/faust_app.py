@@ -1,7 +1,7 @@
 """The Faust application behind `daywatch correlate`: reads verdicts and alerts, keeps stories in a table, sends incidents.
 
 The only file that knows Faust. What is merged, closed and said is `stories.py`'s business; here is the order in which things
-become durable: what is sent first, then what is remembered, then the group's position. So a crash anywhere repeats records at most, byte for byte.
+become durable: what is sent first, then what is remembered, then the group's position. So a crash repeats records at most, byte for byte.
 
     read ──► Stories.take ──► incidents sent, acknowledged ──► table and changelog, acknowledged ──► position committed
                                                           crash here: sent again, the same bytes
@@ -9,6 +9,7 @@ become durable: what is sent first, then what is remembered, then the group's po
 """
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -27,11 +28,14 @@ from sinks.incidents.story import Merging
 from stream.errors import PipelineError, TransientError
 from stream.kinds import Millis
 from stream.log import Headers, Out, TopicPartition
+from stream.metrics import DEAD_LETTERS, INCIDENTS, PARTITIONS, POSITION, RECORDS_SENT
+from stream.telemetry import NO_TELEMETRY, Beat, Telemetry
 
 _BATCH = 500
 _WITHIN_S = 0.1
 _TICK_S = 0.1
 _STANDS_S = 2.0
+_LOUD = ("faust", "mode", "aiokafka")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class _CommittedConsumer(Consumer):
 
 
 class _Null(bytes):
-    """Stands for no value. aiokafka refuses records that have neither key nor value, such as clock marks, unless its serializer makes them."""
+    """Stands for no value. aiokafka refuses records without key and value, such as clock marks, unless its serializer makes them."""
 
 
 class _NullProducer(Producer):
@@ -92,6 +96,8 @@ class _Progress:
     stories: dict[int, Stories] = field(default_factory=dict)
     marked: set[int] = field(default_factory=set)
     """Partitions that held clock marks when the worker started."""
+    positions: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Per topic and partition: the next offset, as far as records are dealt with."""
     heard: float = 0.0
     """When the last record came, by a clock that only runs on."""
 
@@ -99,8 +105,8 @@ class _Progress:
 class Correlator:
     """Merges alerts into incidents until it is told to stop, or, with `until_done`, until all that was there has been worked off."""
 
-    def __init__(self, settings: CorrelateSettings, topics: StoryTopics, past: PastRecords) -> None:
-        self._settings, self._topics, self._past = settings, topics, past
+    def __init__(self, settings: CorrelateSettings, topics: StoryTopics, past: PastRecords, telemetry: Telemetry = NO_TELEMETRY) -> None:
+        self._settings, self._topics, self._past, self._telemetry = settings, topics, past, telemetry
         self._progress = _Progress()
         self._generation = -1
         self._failure: BaseException | None = None
@@ -118,23 +124,29 @@ class Correlator:
         """Numbers of the partitions held."""
         return sorted(self._held())
 
-    def run(self, stop: Callable[[], bool], after_step: Callable[["Correlator"], None] = lambda _: None) -> None:
+    def run(self, stop: Callable[[], bool], after_step: Callable[[], None] = lambda: None) -> None:
         """Work until told to stop or until all is done.
 
         Raises:
             RefusedError: the memory was written by something else.
             TransientError: the broker did not take what was to be sent; a new start goes on from there.
         """
+        for name in _LOUD:
+            # they would write records, and so users, to standard error; what matters comes as an exception
+            logger = logging.getLogger(name)
+            logger.addHandler(logging.NullHandler())
+            logger.propagate = False
         asyncio.run(self._run(stop, after_step))
 
-    async def _run(self, stop: Callable[[], bool], after_step: Callable[["Correlator"], None]) -> None:
+    async def _run(self, stop: Callable[[], bool], after_step: Callable[[], None]) -> None:
         await self._app.start()
         try:
             while not stop():
                 self._raise_failure()
+                self._tell()
                 if self._settings.until_done and await self._all_done():
                     break
-                after_step(self)
+                after_step()
                 await asyncio.sleep(_TICK_S)
         finally:
             async with self._busy:  # a batch in hand is finished first
@@ -180,6 +192,7 @@ class Correlator:
         if await self._commit(generation, works):
             for event in current:
                 await stream.ack(event)
+                self._progress.positions[event.message.topic, event.message.partition] = event.message.offset + 1
 
     async def _commit(self, generation: int, works: Iterable[tuple[int, StoryWork]]) -> bool:
         """Send, then remember; False when the partitions were taken away meanwhile, and their next owner does it all again."""
@@ -190,15 +203,37 @@ class Correlator:
             return False
         await _acknowledged([self._remember(partition, *entry) for partition, work in works for entry in work.memory.items()])
         for _, work in works:
-            self.totals.add(work.totals)
+            self._count(work)
         return True
 
-    async def _send(self, out: Out) -> Awaitable[Any]:
+    def _count(self, work: StoryWork) -> None:
+        """What is written down is counted, and told."""
+        totals, tell = work.totals, self._telemetry
+        self.totals.add(totals)
+        for activity in ("opened", "grown", "closed"):
+            if number := getattr(totals, activity):
+                tell.count(INCIDENTS, number, activity=activity)
+        for (topic, reason), number in work.refused.items():
+            tell.count(DEAD_LETTERS, number, topic=topic, reason=reason)
+        for out in work.out:
+            tell.count(RECORDS_SENT, topic=out.at.topic)
+
+    def _tell(self) -> None:
+        tell = self._telemetry
+        tell.beat(Beat.LOOP)
+        held = self._held()
+        if held or self._ready():
+            tell.beat(Beat.GROUP)
+            tell.beat(Beat.BROKER)
+        tell.levels(PARTITIONS, {(): len(held)})
+        tell.levels(POSITION, {(topic, str(number)): offset for (topic, number), offset in self._progress.positions.items()})
+
+    async def _send(self, out: Out) -> Any:
         topic = _raw_topic(self._app, out.at.topic)
         value = _Null() if out.value is None else out.value
         return await topic.send(key=out.key, value=value, partition=out.at.partition, headers=out.headers or None)
 
-    def _remember(self, partition: int, key: bytes, value: bytes) -> Awaitable[Any]:
+    def _remember(self, partition: int, key: bytes, value: bytes) -> Any:
         # not by table[key] = …, which takes the partition from the record in hand and does not say when it is written
         self._table.data[key] = value
         return self._table.send_changelog(partition, key, value)
@@ -231,8 +266,12 @@ class Correlator:
 
     # ends ------------------------------------------------------------------------------------------------------------
 
+    def _ready(self) -> bool:
+        """Whether the group has said what this worker holds, and the table of it has been read."""
+        return bool(self._app.tables.actives_ready) and not self._app.rebalancing
+
     def _held(self) -> set[int]:
-        if not self._app.tables.actives_ready or self._app.rebalancing:
+        if not self._ready():
             return set()
         return {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._topics.verdicts}
 
@@ -241,7 +280,7 @@ class Correlator:
 
     async def _all_done(self) -> bool:
         """Whether both topics have been dealt with as far as they reached at the start, partitions of others included."""
-        if not self._app.tables.actives_ready or self._app.rebalancing:
+        if not self._ready():
             return False
         async with self._busy:
             self._renew(self._app.consumer_generation_id)
@@ -249,7 +288,7 @@ class Correlator:
             standing = time.monotonic() - self._progress.heard >= _STANDS_S
             if standing:
                 await self._note_ends(held)
-            if not all([self._finished(partition) for partition in held]):
+            if not all(self._finished(partition) for partition in held):
                 return False
         foreign = sorted(set(range(self._topics.partitions)) - set(held))
         if not self._settings.trust_bounds:

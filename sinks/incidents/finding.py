@@ -14,7 +14,8 @@ from stream.kinds import Millis
 
 CLASS_UID = 2005
 TACTICS = (
-    "TA0043", "TA0042", "TA0001", "TA0002", "TA0003", "TA0004", "TA0005", "TA0006", "TA0007", "TA0008", "TA0009", "TA0011", "TA0010", "TA0040",
+    "TA0043", "TA0042", "TA0001", "TA0002", "TA0003", "TA0004", "TA0005", "TA0006", "TA0007", "TA0008", "TA0009", "TA0011", "TA0010",
+    "TA0040",
 )  # fmt: skip
 """ATT&CK's tactics in the order of its matrix, which is the order of an attack: from reconnaissance to impact."""
 

@@ -25,8 +25,8 @@ class BadMemoryError(RefusedError):
 class Place:
     """How far a partition has come, in event time (UTC ms) and in its two logs.
 
-    `clock_ms`: no verdict on a window that ends up to then follows. `mark_ms`: the newest clock mark among the verdicts; `last`: there was a
-    replay's last one; `passed`: they were passed on. `ends`: where the logs of verdicts and alerts ended when they were found worked off,
+    `clock_ms`: no verdict on a window that ends up to then follows. `mark_ms`: the newest clock mark among the verdicts; `last`: there was
+    a replay's last one; `passed`: they were passed on. `ends`: where the logs of verdicts and alerts ended when they were found worked off,
     for others who wait for that.
     """
 

@@ -78,6 +78,8 @@ class StoryWork:
     out: list[Out] = field(default_factory=list)
     memory: dict[bytes, bytes] = field(default_factory=dict)
     totals: StoryTotals = field(default_factory=StoryTotals)
+    refused: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Dead letters by topic and reason."""
 
 
 class Stories:
@@ -122,7 +124,7 @@ class Stories:
         return work
 
     def worked_off(self, ends: tuple[int, int]) -> StoryWork:
-        """Remember where the logs of verdicts and alerts ended when they had been worked off: an alert that is not there by then is lost."""
+        """Remember where the logs of verdicts and alerts ended when they had been worked off; an alert that was not there is lost."""
         work, before = StoryWork(), self.place
         self._wait_no_more(None, work)
         self._close_quiet(work)
@@ -243,3 +245,4 @@ class Stories:
         letter = dead_letter(record.key, record.value, record.headers, error.code, str(error), record.topic, self.partition, record.offset)
         work.out.append(Out(TopicPartition(self._topics.dead_letters, self.partition), *letter))
         work.totals.refused[error.code] = work.totals.refused.get(error.code, 0) + 1
+        work.refused[record.topic, error.code] = work.refused.get((record.topic, error.code), 0) + 1
