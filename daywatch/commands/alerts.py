@@ -1,25 +1,22 @@
 """`daywatch alerts`: show the alerts of a topic or a file. Knows where they come from and which are wanted, not how they look."""
 
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
 from daywatch.cli import settings_of
 from daywatch.stopping import StopRequest
+from daywatch.viewing import Batches, output_console, records_of_file, records_of_topic, since_of
 from stream.errors import ConfigurationError
 from stream.kinds import Millis
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from daywatch.settings import Settings
     from sinks.show import Change, Findings
 
 
@@ -44,9 +41,9 @@ def alerts(
     settings = settings_of(ctx)
     if follow and file is not None:
         raise typer.BadParameter("a file cannot be followed", param_hint="--follow")
-    wanted = Wanted(user, min_risk, _since(since, settings.zone))
+    wanted = Wanted(user, min_risk, since_of(since, settings.zone))
     stop = StopRequest() if follow else None
-    source = _from_topic(settings, stop) if file is None else _from_file(file)
+    source = records_of_topic(settings, "alerts", stop) if file is None else records_of_file(file)
     _show(source, wanted, settings.zone, as_json=json)
 
 
@@ -63,66 +60,11 @@ class Wanted:
         return (self.user is None or user == self.user) and risk >= self.min_risk and (self.since_ms is None or time_ms >= self.since_ms)
 
 
-def _since(text: str | None, zone: str) -> Millis | None:
-    """A day or time of the organisation, or a duration before now.
-
-    Raises:
-        typer.BadParameter: it is neither.
-    """
-    if text is None:
-        return None
-    from daywatch.settings import parse_duration
-    from stream.clock import SystemClock
-
-    try:
-        if re.match(r"\d{4}-", text):
-            moment = datetime.fromisoformat(text)
-            return round((moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).timestamp() * 1000)
-        return SystemClock().now_ms() - parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no day, time or duration", param_hint="--since") from error
-
-
-# a batch of records, and whether all that was there at the start has been read
-_Batches = Iterable[tuple[list[bytes], bool]]
-
-
-def _from_file(path: Path) -> _Batches:
-    """The whole file as one batch.
-
-    Raises:
-        ConfigurationError: it cannot be read.
-    """
-    try:
-        text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from error
-    yield [line for line in text.splitlines() if line.strip()], True
-
-
-def _from_topic(settings: "Settings", stop: StopRequest | None) -> _Batches:
-    from stream.kafka_reader import follow, read_all
-
-    client, topics = settings.kafka.client(), [settings.topic("alerts")]
-    if stop is not None:
-        for followed in follow(client, topics, stop=stop.asked):
-            yield _values(followed.messages), followed.caught_up
-        return
-    found: list[bytes] = []
-    for batch in read_all(client, topics, embedded=settings.kafka.embedded):
-        found += _values(batch)
-    yield found, True
-
-
-def _values(messages: Iterable[Any]) -> list[bytes]:
-    return [value for message in messages if (value := message.value()) is not None]
-
-
-def _show(batches: _Batches, wanted: Wanted, zone: str, *, as_json: bool) -> None:
+def _show(batches: Batches, wanted: Wanted, zone: str, *, as_json: bool) -> None:
     from sinks.show import Findings
 
     findings, shown_before, number = Findings(), False, 0
-    console = _console()
+    console = output_console()
     for records, caught_up in batches:
         changes = []
         for record in records:
@@ -139,13 +81,6 @@ def _show(batches: _Batches, wanted: Wanted, zone: str, *, as_json: bool) -> Non
         shown_before = shown_before or caught_up
     if not as_json:
         _count(findings, wanted)
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    # in a pipe nothing is cut: whoever reads it there has no width
-    return Console(highlight=False, soft_wrap=False) if sys.stdout.isatty() else Console(highlight=False, width=1_000)
 
 
 def _taken(findings: "Findings", record: bytes, number: int) -> "Change":
