@@ -42,7 +42,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "role": record.name.removeprefix(f"{ROOT}."),
             "event": getattr(record, "event", "message"),
-            "message": _sentence(record),
+            "message": _sentence(record).strip(),
         }
         if facts := getattr(record, "facts", None):
             line["facts"] = facts
@@ -71,7 +71,6 @@ def begin(chosen: "LogSettings", *, quiet: bool = False) -> None:
     handler.setFormatter(JsonLines() if chosen.format == "json" else TextLines())
     log = logging.getLogger(ROOT)
     log.handlers[:] = [handler]
-    log.propagate = False
     level = logging.getLevelNamesMapping()[chosen.level.upper()]
     log.setLevel(max(level, NOTICE) if quiet else level)
 
