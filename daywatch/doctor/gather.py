@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PARTS_S: Final = 30.0
+_BROKER: Final = 5
+"""Times a question's limit: the questions to the broker follow one on another."""
 
 
 class _Errand:
@@ -63,9 +65,9 @@ def gather(settings: "Settings", clock: Clock, within_s: float) -> Facts:
     parts.start(lambda errand: _ask_parts(errand, needed))
     machine = _Errand()
     _look_around(machine, settings)
-    broker.wait(4 * within_s)
+    broker.wait(_BROKER * within_s)
     store.wait(2 * within_s)
-    slow = f"the broker did not answer within {4 * within_s:g} s"
+    slow = f"the broker did not answer within {_BROKER * within_s:g} s"
     topics, groups, logs = (broker.take(name, slow) for name in ("topics", "groups", "logs"))
     stored = store.take("store", f"the store did not answer within {2 * within_s:g} s")
     last = _Errand().start(lambda errand: _ask_waiting(errand, kafka, wanted, (topics, groups, logs, stored)))

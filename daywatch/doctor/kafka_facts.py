@@ -2,14 +2,13 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Asked
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
     ConfigResource,
     OffsetSpec,
     ResourceType,
@@ -17,6 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from daywatch.doctor.facts import Broker, Greeting, Group, Log, Logs, Missing, Topic, Topics
 from daywatch.doctor.kafka_hello import hello
+from stream.errors import ConfigurationError
+from stream.kafka_access import KafkaDoor, is_forbidden
 from stream.kafka_consumer import Place, assign_at, group_config, is_end
 from stream.kinds import Millis
 from stream.log import TopicPartition
@@ -26,14 +27,9 @@ _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())
 _log.propagate = False
 
-_REFUSED: Final = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)  # noqa: SLF001 - librdkafka's own names
-_FORBIDDEN: Final = (
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-)
 _ABSENT: Final = (KafkaError.GROUP_ID_NOT_FOUND, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.INVALID_GROUP_ID)
 _MOST_WAITING: Final = 256
+_TO_BE_LET_IN: Final = 3
 
 
 def greet(client: Mapping[str, str], within_s: float) -> tuple[Greeting, ...]:
@@ -49,18 +45,19 @@ class KafkaFacts:
     def __init__(self, client: Mapping[str, Any], within_s: float) -> None:
         self._client: dict[str, Any] = {**client, "socket.timeout.ms": max(int(within_s * 1000), 1_000)}
         self._within_s = within_s
-        self._errors: list[KafkaError] = []
-        listening: dict[str, Any] = {**self._client, "error_cb": self._errors.append}
-        self._admin = AdminClient(listening, logger=_log)
+        self._door = KafkaDoor(self._client)
+        self._admin = self._door.admin
         self._metadata: Any = None
 
     def broker(self) -> Broker | Missing:
         """The cluster, and the settings of the node that was asked."""
         try:
-            self._metadata = self._admin.list_topics(timeout=self._within_s)
+            # what refuses us mostly takes some seconds to be sure of
+            self._metadata = self._door.list_topics(within_s=_TO_BE_LET_IN * self._within_s)
         except KafkaException as error:
-            self._admin.poll(0)
-            return self._why([*self._errors, error.args[0]])
+            return _why(error.args[0])
+        except ConfigurationError as error:
+            return not_let_in(str(error))
         node = min(self._metadata.brokers, default=0)
         found = self._configs([ConfigResource(ResourceType.BROKER, str(node))])
         return Broker(len(self._metadata.brokers), found if isinstance(found, Missing) else next(iter(found.values()), {}))
@@ -90,7 +87,7 @@ class KafkaFacts:
             starts = self._offsets(asked, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
             ends = self._offsets(asked, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         except KafkaException as error:
-            return self._why([error.args[0]])
+            return _why(error.args[0])
         try:
             newest = {at: found[1] for at, found in self._offsets(asked, OffsetSpec.max_timestamp()).items()}  # type: ignore[no-untyped-call]
         except KafkaException:
@@ -103,7 +100,7 @@ class KafkaFacts:
             told = self._admin.describe_consumer_groups(list(names.values()), request_timeout=self._within_s)
             return {role: self._group(name, told[name]) for role, name in names.items()}
         except KafkaException as error:
-            return self._why([error.args[0]])
+            return _why(error.args[0])
 
     def waiting(self, positions: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, Millis] | Missing:
         """Those of the logs in which a committed record lies at the position or behind it, and when it was written."""
@@ -116,7 +113,7 @@ class KafkaFacts:
             assign_at(consumer, places)
             return self._first_records(consumer, set(places))
         except KafkaException as error:
-            return self._why([error.args[0]])
+            return _why(error.args[0])
         finally:
             consumer.close()
 
@@ -166,25 +163,29 @@ class KafkaFacts:
                 for each, answer in answers.items()
             }
         except KafkaException as error:
-            return self._why([error.args[0]])
+            return _why(error.args[0])
 
-    def _why(self, errors: Iterable[KafkaError]) -> Missing:
-        """The most telling of the errors."""
-        codes = {error.code(): error for error in errors}
-        if refused := next((codes[code] for code in _REFUSED if code in codes), None):
-            return Missing(
-                f"the broker does not let us in ({refused.name().strip('_').lower()})",
-                "check kafka.sasl_username, kafka.sasl_password and kafka.sasl_mechanism",
-            )
-        if forbidden := next((codes[code] for code in _FORBIDDEN if code in codes), None):
-            return Missing(f"the broker's ACLs forbid that ({forbidden.name().lower()})", "grant this user Describe and DescribeConfigs")
-        last = next(reversed(codes.values()))
-        if last.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):  # noqa: SLF001
-            return Missing(
-                f"the broker greets us and then does not answer ({last.name().strip('_').lower()})",
-                "does kafka.security_protocol fit that port, and are its advertised addresses to be reached from here?",
-            )
-        return Missing(f"the broker does not tell ({last.name().strip('_').lower()})", "see the broker's log")
+
+def not_let_in(text: str) -> Missing:
+    """What keeps us out, as `stream.kafka_access` says it: what is wrong, and behind a semicolon what to do.
+
+    >>> not_let_in("kafka.security_protocol: SSL, but it does not speak TLS; name its TLS port").cure
+    'name its TLS port'
+    """
+    why, _, cure = text.partition("; ")
+    return Missing(why, cure or "see docs/security.md")
+
+
+def _why(error: KafkaError) -> Missing:
+    name = error.name().strip("_").lower()
+    if is_forbidden(error):
+        return Missing(f"the broker forbids this user to ask ({name})", "grant it what docs/security.md lists for `daywatch doctor`")
+    if error.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):  # noqa: SLF001 - librdkafka's own
+        return Missing(
+            f"somebody is there and does not answer as a broker ({name})",
+            "do kafka.security_protocol and that port belong together, and can its advertised addresses be reached from here?",
+        )
+    return Missing(f"the broker does not tell ({name})", "see the broker's log")
 
 
 def _topic(name: str, partitions: Mapping[int, Any], config: Mapping[str, str]) -> Topic:

@@ -1,4 +1,4 @@
-"""Says hello to a Kafka server and hears which release it is, before any client is made: what fails here fails at once and by name.
+"""Says hello to a Kafka server and hears which release it is. Where nobody is at home, that fails at once and by name.
 
 One request, ApiVersions (version 3), which a server answers before anybody logs in. Knows sockets; knows nothing of topics or groups.
 """
@@ -14,7 +14,6 @@ from daywatch.doctor.facts import Greeting, Release
 _API_VERSIONS: Final = 18
 _ASKED: Final = 7_001
 _MOST_BYTES: Final = 1 << 20
-_TLS_RECORD: Final = (b"\x15\x03", b"\x16\x03")
 # the first level of `metadata.version` of each release
 _LEVELS: Final = (
     (31, Release(4, 4)), (30, Release(4, 3)), (28, Release(4, 2)), (26, Release(4, 1)), (22, Release(4, 0)), (21, Release(3, 9)),
@@ -25,6 +24,10 @@ _LEVELS: Final = (
 
 class _NoKafkaError(Exception):
     """What answers does not speak Kafka's protocol."""
+
+
+class _SilentError(Exception):
+    """It takes the connection and says nothing."""
 
 
 def hello(address: str, client: Mapping[str, str], within_s: float) -> Greeting:
@@ -47,21 +50,12 @@ def hello(address: str, client: Mapping[str, str], within_s: float) -> Greeting:
         return Greeting(
             address, f"no answer within {within_s:g} s", "check kafka.bootstrap_servers and what lies between (firewall, routes)"
         )
-    except ssl.SSLCertVerificationError as error:
-        return Greeting(
-            address,
-            f"its certificate is not accepted ({error.verify_message})",
-            "set kafka.ssl_ca_location to the authority's certificate, and address the broker by the name in its own",
-        )
-    except ssl.SSLError as error:
-        return Greeting(
-            address,
-            f"no TLS connection comes about ({error.reason or 'no reason told'})",
-            "set kafka.security_protocol as that port is configured; if it asks for a certificate, set kafka.ssl_certificate_location",
-        )
-    except _NoKafkaError as error:
-        cure = "set kafka.security_protocol (SSL or SASL_SSL?) as that port is configured, or name another port"
-        return Greeting(address, str(error), cure)
+    except _SilentError:
+        cure = "see that this port is a broker's, and that the broker is not stuck"
+        return Greeting(address, f"it takes the connection and says nothing within {within_s:g} s", cure)
+    except (ssl.SSLError, _NoKafkaError):
+        # somebody is there; why we are not let in is for `stream.kafka_access` to say
+        return Greeting(address)
     except (ValueError, OSError) as error:
         told = getattr(error, "strerror", None) or type(error).__name__
         return Greeting(address, f"cannot be reached ({told})", "set kafka.bootstrap_servers to host:port of a broker")
@@ -72,8 +66,6 @@ def _context(client: Mapping[str, str]) -> ssl.SSLContext:
     certificate, key = client.get("ssl.certificate.location"), client.get("ssl.key.location")
     if certificate is not None:
         context.load_cert_chain(certificate, key, password=client.get("ssl.key.password"))
-    if client.get("ssl.endpoint.identification.algorithm") == "none":
-        context.check_hostname = False
     return context
 
 
@@ -89,13 +81,13 @@ def _ask(connection: socket.socket) -> Release | None:
     connection.sendall(struct.pack(">i", len(request)) + request)
     try:
         head = _exactly(connection, 8)
+    except TimeoutError as error:
+        raise _SilentError from error
     except (ConnectionError, EOFError) as error:
-        raise _NoKafkaError("it closes the connection without an answer") from error
+        raise _NoKafkaError from error
     size, asked = struct.unpack(">ii", head)
-    if head[:2] in _TLS_RECORD:
-        raise _NoKafkaError("it speaks TLS, and kafka.security_protocol says PLAINTEXT or SASL_PLAINTEXT")
     if asked != _ASKED or not 4 < size < _MOST_BYTES:
-        raise _NoKafkaError("what answers there is no Kafka broker")
+        raise _NoKafkaError
     try:
         return _release(_exactly(connection, size - 4))
     except (EOFError, IndexError, struct.error):

@@ -119,5 +119,5 @@ def _why(error: RedisError, within_s: float) -> Missing:
     if isinstance(error, NoPermissionError):
         return Missing("the store's user may not even PING", "ACL SETUSER … +ping")
     if isinstance(error, NoConnection):
-        return Missing("no store answers", "start it, or set store.url (rediss:// where it asks for TLS)")
+        return Missing("no store answers there", "start it, or set store.url (rediss:// where it asks for TLS)")
     return Missing(f"the store refuses ({type(error).__name__})", "see the store's log")
