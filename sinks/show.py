@@ -23,7 +23,7 @@ from stream.errors import PoisonError
 from stream.kinds import KINDS, Kind, Millis
 
 MOST_TEXT = 160
-_STYLES = {"Critical": "bold red", "High": "red", "Medium": "yellow", "Low": "cyan", "Info": "dim"}
+STYLES = {"Critical": "bold red", "High": "red", "Medium": "yellow", "Low": "cyan", "Info": "dim"}
 _KIND_STYLES = {Kind.LOGON: "green", Kind.DEVICE: "magenta", Kind.FILE: "magenta", Kind.EMAIL: "yellow", Kind.HTTP: "cyan"}
 
 
@@ -221,12 +221,12 @@ def update_text(change: Change, zone: str = "UTC") -> RenderableType:
 
 
 def _head(alert: Alert, zone: ZoneInfo) -> Text:
-    style = _STYLES.get(alert.level, "")
+    style = STYLES.get(alert.level, "")
     head = Text(no_wrap=False)
     head.append(f"{alert.risk:3} {alert.level.upper():8}", style=style)
     head.append(f"  {plain(alert.user)}", style="bold")
     times = [event.ts for event in alert.events.values()] or [alert.time_ms]
-    head.append(f"  {_span(min(times), max(times), zone)}")
+    head.append(f"  {span(min(times), max(times), zone)}")
     if alert.label:
         head.append(f"  {plain(alert.label)}", style=style)
     if alert.learning:
@@ -250,7 +250,7 @@ class _Events:
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         unknown = "(details in an earlier record)"
-        rows = [(_moment(e.ts, self.zone), e.kind, plain(e.pc, 16), plain(e.what) or unknown, plain(e.id)) for e in self.events]
+        rows = [(moment(e.ts, self.zone), e.kind, plain(e.pc, 16), plain(e.what) or unknown, plain(e.id)) for e in self.events]
         if not rows:
             return
         pc, text, key = (max(cell_len(row[column]) for row in rows) for column in (2, 3, 4))
@@ -270,13 +270,14 @@ class _Events:
 
 
 def _tail(alert: Alert, zone: ZoneInfo) -> Text:
-    made = f"alert {plain(alert.uid)}, created {_moment(alert.created_ms, zone)}"
+    made = f"alert {plain(alert.uid)}, created {moment(alert.created_ms, zone)}"
     if alert.updates:
-        made += f", updated {alert.updates} time{'s' if alert.updates > 1 else ''}, last {_moment(alert.time_ms, zone)}"
+        made += f", updated {alert.updates} time{'s' if alert.updates > 1 else ''}, last {moment(alert.time_ms, zone)}"
     return Text(made, style="dim")
 
 
-def _span(first: Millis, last: Millis, zone: ZoneInfo) -> str:
+def span(first: Millis, last: Millis, zone: ZoneInfo) -> str:
+    """A stretch of time in a line."""
     begin, end = _local(first, zone), _local(last, zone)
     text = f"{begin:%a} {begin.day} {begin:%b %Y %H:%M}"
     if begin.date() == end.date():
@@ -284,7 +285,8 @@ def _span(first: Millis, last: Millis, zone: ZoneInfo) -> str:
     return f"{text} – {end:%a} {end.day} {end:%b %H:%M}"
 
 
-def _moment(ms: Millis, zone: ZoneInfo) -> str:
+def moment(ms: Millis, zone: ZoneInfo) -> str:
+    """An instant, as lists show it; the year is left out."""
     moment = _local(ms, zone)
     return f"{moment:%a} {moment.day:2} {moment:%b %H:%M}"
 

@@ -233,8 +233,11 @@ class Correlator:
         value = _Null() if out.value is None else out.value
         return await topic.send(key=out.key, value=value, partition=out.at.partition, headers=out.headers or None)
 
-    def _remember(self, partition: int, key: bytes, value: bytes) -> Any:
+    def _remember(self, partition: int, key: bytes, value: bytes | None) -> Any:
         # not by table[key] = …, which takes the partition from the record in hand and does not say when it is written
+        if value is None:
+            self._table.data.pop(key, None)
+            return self._table.send_changelog(partition, key, None, value_serializer="raw")
         self._table.data[key] = value
         return self._table.send_changelog(partition, key, value)
 

@@ -20,6 +20,7 @@ from sinks.records import cloud_headers
 from sinks.triage_worker import iso
 from stream.dead_letters import dead_letter
 from stream.errors import PoisonError
+from stream.forget_request import is_forget_request
 from stream.kinds import Millis
 from stream.log import Headers, Out, TopicPartition
 from stream.marks import ClockMark, encode_mark, parse_mark
@@ -76,7 +77,8 @@ class StoryWork:
     """What some records come to: what is to be sent first, and then what is to be remembered, in this order."""
 
     out: list[Out] = field(default_factory=list)
-    memory: dict[bytes, bytes] = field(default_factory=dict)
+    memory: dict[bytes, bytes | None] = field(default_factory=dict)
+    """By key what is to be kept; None for a key that is to be forgotten."""
     totals: StoryTotals = field(default_factory=StoryTotals)
     refused: dict[tuple[str, str], int] = field(default_factory=dict)
     """Dead letters by topic and reason."""
@@ -135,7 +137,9 @@ class Stories:
         return work
 
     def _take(self, record: Received, work: StoryWork) -> None:
-        if record.value is None:
+        if is_forget_request(record.key, record.value, record.headers):
+            self._forget(record, work)
+        elif record.value is None:
             mark = parse_mark(record.key, record.headers)
             if record.topic == self._topics.verdicts:
                 self._take_mark(mark)
@@ -143,6 +147,19 @@ class Stories:
             self._take_verdict(record, record.value, work)
         else:
             self._take_alert(record, record.value, work)
+
+    def _forget(self, record: Received, work: StoryWork) -> None:
+        """Drop what is kept of a user: the story where alerts say so, and what waits for alerts where verdicts do.
+
+        The two logs are read in whatever turns, and a story may have begun anew by the time the second request is met.
+        """
+        key, state = record.key, self._users.get(record.key or b"")
+        if key is None or state is None or (record.topic == self._topics.verdicts and state.story is not None):
+            return
+        del self._users[key]
+        self._waiting.discard(key)
+        work.memory.pop(key, None)
+        work.memory[key] = None
 
     def _take_mark(self, mark: ClockMark) -> None:
         self._tell_clock(mark.at_ms)
@@ -196,6 +213,8 @@ class Stories:
         clock_ms, held = self.place.clock_ms, []
         while clock_ms is not None and self._due and self._due[0][0] <= clock_ms:
             due_ms, key = heapq.heappop(self._due)
+            if key not in self._users:
+                continue  # forgotten since
             state, told = close_if_quiet(self._users[key], clock_ms, self._merging)
             if told:
                 self._keep(key, state, work)
