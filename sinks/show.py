@@ -287,8 +287,8 @@ def span(first: Millis, last: Millis, zone: ZoneInfo) -> str:
 
 def moment(ms: Millis, zone: ZoneInfo) -> str:
     """An instant, as lists show it; the year is left out."""
-    moment = _local(ms, zone)
-    return f"{moment:%a} {moment.day:2} {moment:%b %H:%M}"
+    at = _local(ms, zone)
+    return f"{at:%a} {at.day:2} {at:%b %H:%M}"
 
 
 def _local(ms: Millis, zone: ZoneInfo) -> datetime:
