@@ -64,6 +64,13 @@ class KafkaEventSink:
                     self._retry(topic, value, key, own)
         self._serve(0)
 
+    def send_empty(self, topic: str, key: bytes, headers: Headers) -> None:
+        """Queue a record without a value."""
+        try:
+            self._producer.produce(topic, None, key, headers=list(headers or ()))
+        except BufferError:
+            self._retry(topic, None, key, headers)
+
     def mark(self, topic: str, headers: Headers) -> None:
         """Queue a clock mark for every partition of a topic."""
         for partition in range(self._partitions):

@@ -47,6 +47,15 @@ class KafkaTopicAdmin:
             for name, partitions in here.items()
         }
 
+    def settings(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """All settings of topics that exist, in Kafka's names; topics of which the broker tells nothing are left out.
+
+        Raises:
+            ConfigurationError: the broker does not let us in.
+            TransientError: the broker does not answer.
+        """
+        return self._configs([name for name in names if name in self._metadata()])
+
     def _may_look(self, names: Sequence[str]) -> None:
         """The list leaves out what is forbidden: only who asks for a topic by name learns whether it is that, or missing."""
         if not self._known:
