@@ -5,6 +5,7 @@ still lies where the headers say, for as long as its topic keeps it.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 REASON_HEADER: Final = "daywatch-reason"
@@ -61,3 +62,34 @@ def dead_letter(
 def _size(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> int:
     """Bytes of a record as Kafka writes it, a few too many: lengths take up to five bytes each."""
     return 100 + len(key or b"") + len(value or b"") + sum(10 + len(name.encode()) + len(text or b"") for name, text in headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a record was refused, and where it lay. Topic, partition and offset are None in a letter that does not say."""
+
+    reason: str
+    message: str
+    topic: str | None
+    partition: int | None
+    offset: int | None
+
+
+def read_refusal(headers: Iterable[tuple[str, bytes | None]] | None) -> Refusal:
+    """What a dead letter's headers say; of a record that was refused several times, what the newest refusal said.
+
+    >>> read_refusal(dead_letter(b"ana", b"junk", None, "not_json", "no JSON at character 0", "daywatch.logon", 3, 17)[2])
+    Refusal(reason='not_json', message='no JSON at character 0', topic='daywatch.logon', partition=3, offset=17)
+    """
+    newest = {name: (value or b"").decode("utf-8", "replace") for name, value in headers or ()}
+    return Refusal(
+        newest.get(REASON_HEADER, "unknown"),
+        newest.get(MESSAGE_HEADER, ""),
+        newest.get(TOPIC_HEADER),
+        _number(newest.get(PARTITION_HEADER)),
+        _number(newest.get(OFFSET_HEADER)),
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None

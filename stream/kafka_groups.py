@@ -1,0 +1,129 @@
+"""Looks at consumer groups from outside, and puts them back: who is in them, what they have committed, deleting them.
+
+For operators' commands; a worker knows its own group through `stream/kafka_consumer.py`. Knows nothing of what a group is for.
+"""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as Asked
+from confluent_kafka.admin import AdminClient
+
+from stream.errors import RefusedError, TransientError
+from stream.groups import Group, Member
+from stream.kafka_consumer import Place, bounds
+from stream.log import Commit, TopicPartition
+
+_T = TypeVar("_T")
+_WITHIN_S = 20.0
+_GONE = frozenset({KafkaError.GROUP_ID_NOT_FOUND, KafkaError._UNKNOWN_GROUP})  # noqa: SLF001 - librdkafka's own name
+
+
+class KafkaGroups:
+    """The groups of one broker; `client` are librdkafka properties.
+
+    Raises:
+        TransientError: the broker does not answer, from any method.
+    """
+
+    def __init__(self, client: Mapping[str, Any]) -> None:
+        self._client = dict(client)
+        self._admin = AdminClient(self._client)
+
+    def names(self) -> list[str]:
+        """Names of all groups that the broker knows, sorted."""
+        answer = self._answer(self._admin.list_consumer_groups(request_timeout=_WITHIN_S))
+        return sorted(listing.group_id for listing in answer.valid)
+
+    def look(self, name: str) -> Group:
+        """A group's members and commits now; a commit that a pending transaction holds is not among them."""
+        found = self._answer(self._admin.describe_consumer_groups([name], request_timeout=_WITHIN_S)[name])
+        members = tuple(
+            Member(
+                str(member.client_id),
+                str(member.host).lstrip("/"),
+                frozenset(
+                    TopicPartition(at.topic, at.partition) for at in (member.assignment.topic_partitions if member.assignment else ())
+                ),
+            )
+            for member in found.members
+        )
+        state = str(found.state.name).lower()
+        return Group(name, state, members, {} if state == "dead" else self._commits(name))
+
+    def _commits(self, name: str) -> dict[TopicPartition, Commit]:
+        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=_WITHIN_S)
+        answers = self._answer(asked[name]).topic_partitions
+        return {TopicPartition(at.topic, at.partition): Commit(at.offset, at.metadata or "") for at in answers if at.offset >= 0}
+
+    def commit(self, name: str, commits: Mapping[TopicPartition, Commit]) -> None:
+        """Commit for a group that nobody is in.
+
+        Raises:
+            RefusedError: somebody is.
+        """
+        # without a subscription no generation goes with it, which the broker takes from an empty group only
+        consumer = Consumer({**self._client, "group.id": name, "enable.auto.commit": False})
+        try:
+            offsets = [Asked(at.topic, at.partition, commit.offset, commit.note) for at, commit in commits.items()]
+            answers = consumer.commit(offsets=offsets, asynchronous=False)
+            failed = [at.error for at in answers or () if at.error is not None]
+            if failed:
+                raise KafkaException(failed[0])
+        except KafkaException as error:
+            if error.args[0].code() in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS):
+                raise RefusedError(f"group {name} has members; stop its workers first") from error
+            raise _failed(error) from error
+        finally:
+            consumer.close()
+
+    def delete(self, name: str) -> bool:
+        """Delete a group with all it has committed; False when there is none.
+
+        Raises:
+            RefusedError: somebody is in it; the broker itself sees to that.
+        """
+        try:
+            self._answer(self._admin.delete_consumer_groups([name], request_timeout=_WITHIN_S)[name])
+        except _AnsweredError as error:
+            if error.code == KafkaError.NON_EMPTY_GROUP:
+                raise RefusedError(f"group {name} has members; stop its workers first") from error
+            if error.code in _GONE:
+                return False
+            raise
+        return True
+
+    def delete_records(self, logs: Iterable[TopicPartition]) -> int:
+        """Delete everything that these logs hold now; returns how many offsets that were."""
+        before = bounds(self._client, [Place(*at) for at in logs])
+        full = {place: bound for place, bound in before.items() if bound.start < bound.end}
+        if not full:
+            return 0
+        asked = [Asked(place.topic, place.partition, bound.end) for place, bound in full.items()]
+        for answer in self._admin.delete_records(asked, request_timeout=_WITHIN_S).values():
+            self._answer(answer)
+        return sum(bound.end - bound.start for bound in full.values())
+
+    @staticmethod
+    def _answer(future: "Future[_T]") -> _T:
+        try:
+            return future.result(_WITHIN_S + 5)
+        except TimeoutError as error:
+            raise TransientError(f"the broker has not answered for {_WITHIN_S:.0f} s") from error
+        except KafkaException as error:
+            raise _failed(error) from error
+
+
+class _AnsweredError(TransientError):
+    """The broker answered with an error; `code` is Kafka's."""
+
+    code: int = 0
+
+
+def _failed(error: KafkaException) -> _AnsweredError:
+    cause: KafkaError = error.args[0]
+    found = _AnsweredError(f"Kafka: {cause.name()} ({cause.str()})")
+    found.code = cause.code()
+    return found
