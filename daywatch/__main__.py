@@ -19,6 +19,9 @@ def main() -> None:
         _fail(str(error), code=2)
     except PipelineError as error:
         _fail(str(error))
+    except OSError as error:
+        # a disk that is full, standard output that cannot take more: the system says it best, and names no more than a path
+        _fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or type(error).__name__}")
     except MemoryError:
         _fail("out of memory; fewer users or days, a smaller batch or a larger machine would help")
     except Exception as error:

@@ -28,6 +28,8 @@ _MISSING = frozenset(
     }
 )
 
+_AWAY = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})  # noqa: SLF001
+
 # what does not mend itself, and would otherwise look like silence
 _REFUSALS = frozenset(
     {
@@ -196,6 +198,9 @@ def _patiently(ask: Callable[[float], _T], within_s: float, what: str, door: Kaf
                 door.check()
             if cause.code() in _MISSING and gone_s >= min(3.0, within_s):
                 raise RefusedError("a topic is missing; create the topics with `daywatch topics create`") from error
+            if gone_s >= within_s and cause.code() in _AWAY:
+                asked = f"asked for {what} for {within_s:.0f} s: {cause.name()}"
+                raise TransientError(f"no Kafka broker answers ({asked}); start one or set kafka.bootstrap_servers") from error
             if gone_s >= within_s:
                 raise TransientError(f"no {what} from Kafka within {within_s:.0f} s: {cause.name()}") from error
             time.sleep(0.1)

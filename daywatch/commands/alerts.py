@@ -11,7 +11,7 @@ import typer
 from daywatch.cli import settings_of
 from daywatch.stopping import StopRequest
 from daywatch.viewing import Batches, output_console, records_of_file, records_of_topic, since_of
-from stream.errors import ConfigurationError
+from stream.errors import PipelineError
 from stream.kinds import Millis
 
 if TYPE_CHECKING:
@@ -63,13 +63,15 @@ class Wanted:
 def _show(batches: Batches, wanted: Wanted, zone: str, *, as_json: bool) -> None:
     from sinks.show import Findings
 
-    findings, shown_before, number = Findings(), False, 0
+    findings, shown_before, number, refused = Findings(), False, 0, 0
     console = output_console()
     for records, caught_up in batches:
         changes = []
         for record in records:
             number += 1
-            changes.append((record, _taken(findings, record, number)))
+            change = _taken(findings, record, number)
+            refused += change is None
+            changes += [(record, change)] if change is not None else []
         if as_json:
             _print_json(changes, wanted)
         elif shown_before:
@@ -81,15 +83,19 @@ def _show(batches: Batches, wanted: Wanted, zone: str, *, as_json: bool) -> None
         shown_before = shown_before or caught_up
     if not as_json:
         _count(findings, wanted)
+    if refused:
+        raise PipelineError(f"{refused:,} of {number:,} records could not be shown")
 
 
-def _taken(findings: "Findings", record: bytes, number: int) -> "Change":
+def _taken(findings: "Findings", record: bytes, number: int) -> "Change | None":
+    """What a record changes; one that is no alert is named, and does not hide the others."""
     from sinks.show import BadAlert
 
     try:
         return findings.take(record)
     except BadAlert as error:
-        raise ConfigurationError(f"record {number}: {error}") from error
+        sys.stderr.write(f"daywatch alerts: record {number}: {error}\n")
+        return None
 
 
 def _print_json(changes: "Iterable[tuple[bytes, Change]]", wanted: Wanted) -> None:

@@ -105,6 +105,8 @@ def build_worker(
     from windowing.worker import WindowWorker, WorkerSettings
 
     chosen, client = settings.window, settings.kafka.client()
+    # what lies at hand is looked at first: a wrong file is told before any server is asked
+    people = Directory.read(chosen.directory) if chosen.directory else None
     store = RedisStore(settings.store.url, settings.namespace)
     store.check()
     events = {kind: settings.topic(kind.value) for kind in KINDS}
@@ -120,7 +122,7 @@ def build_worker(
         Calendar(chosen.spec(), settings.zone),
         ClockSpec(chosen.out_of_orderness, chosen.max_jump, chosen.future_tolerance),
         DescribeSettings(cap=chosen.cap, learning_days=chosen.learning_days),
-        Directory.read(chosen.directory) if chosen.directory else None,
+        people,
         key_id,
     )
     how = WorkerSettings(
