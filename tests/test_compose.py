@@ -319,7 +319,7 @@ def test_every_command_line_of_the_file_works(site: Site, tmp_path: Path) -> Non
     shown = documented()
     assert {line.split()[0] for line in shown} == {"replay", "alerts", "incidents", "doctor"}
     organisation = tmp_path / "organisation"
-    write_organisation(organisation, 6, 8, seed=3, insiders=1)
+    write_organisation(organisation, 24, 24, seed=5, insiders=3)
     replayed = site.run(*next(line for line in shown if line.startswith("replay")).replace("/data", str(organisation)).split())
     assert replayed.code() == 0, replayed.err
 
