@@ -2,26 +2,23 @@
 
 librdkafka reports a refused password or certificate beside the call that waits for an answer, over and over, while the call itself only
 times out; and whether TLS is spoken at a port, or why a certificate is not believed, it does not say at all: a handshake of our own
-finds that out. Never says a user's name or a secret. Knows nothing of topics, groups or what they are for.
+finds that out (`stream/tls.py`). Never says a user's name or a secret. Knows nothing of topics, groups or what they are for.
 """
 
 import logging
 import re
-import socket
-import ssl
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from stream.errors import ConfigurationError
+from stream.tls import Spoken, not_believed, spoken_at
 
-_PROBE_S = 3.0
 # a broker that starts or stops may close a connection, too
 _CLOSES_S = 5.0
 
@@ -48,17 +45,6 @@ def forbidden(error: KafkaError, what: str = "") -> ConfigurationError:
 
 
 # ----------------------------------------------------------------------------------------------------------- the decision
-
-
-class Spoken(Enum):
-    """What a port speaks, and whether the certificate there is believed."""
-
-    NOTHING = "nobody is there"
-    NO_TLS = "no TLS"
-    TLS = "TLS"
-    OTHER_NAME = "TLS, with a certificate for another name"
-    EXPIRED = "TLS, with a certificate that is not valid now"
-    UNKNOWN_AUTHORITY = "TLS, with a certificate of an unknown authority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +81,7 @@ def why_refused(
             text = f"kafka.security_protocol: {protocol}, but the broker at {address} does not speak TLS there; name its TLS port"
             return f"{text}, or set {plain if protocol != 'SASL_SSL' else 'SASL_PLAINTEXT'}"
         if encrypted and spoken is not Spoken.TLS:
-            return _not_believed(address, spoken)
+            return not_believed(spoken, f"the broker at {address}", "kafka.bootstrap_servers", "kafka.ssl_ca_location")
         if encrypted and any("alert" in each.text for each in complaints):
             return _our_certificate(address, certificate)
         if for_long and not protocol.startswith("SASL"):
@@ -117,24 +103,6 @@ def _not_authenticated(text: str) -> str:
     return (
         f"the broker at {broker} refuses kafka.sasl_username with kafka.sasl_password (by kafka.sasl_mechanism); is each as it knows them?"
     )
-
-
-def _not_believed(address: str, spoken: Spoken) -> str:
-    match spoken:
-        case Spoken.OTHER_NAME:
-            return (
-                f"kafka.bootstrap_servers: the certificate of the broker at {address} is for another name; "
-                "use a name that it bears, or have this one added to it"
-            )
-        case Spoken.EXPIRED:
-            return (
-                f"the certificate of the broker at {address} has expired or is not valid yet; renew it, and see that both clocks are right"
-            )
-        case _:
-            return (
-                f"kafka.ssl_ca_location: the certificate of the broker at {address} is signed by an authority that is not in there "
-                "(without the setting: in the system's list); name the PEM file of its authority"
-            )
 
 
 def _our_certificate(address: str, certificate: bool) -> str:
@@ -230,10 +198,11 @@ class KafkaDoor:
         if not self._complaints:
             return
         protocol = str(self._client.get("security.protocol", "PLAINTEXT")).upper()
+        encrypted, authority = protocol.endswith("SSL"), self._client.get("ssl.ca.location")
         why = why_refused(
             protocol,
             self._complaints,
-            {f"{host}:{port}": self._handshake(host, port, protocol) for host, port in self._addresses()},
+            {f"{host}:{port}": spoken_at(host, port, authority, verify=encrypted) for host, port in self._addresses()},
             for_long=time.monotonic() - self._began > _CLOSES_S,
             certificate="ssl.certificate.location" in self._client,
         )
@@ -250,37 +219,6 @@ class KafkaDoor:
             if host and port.isdigit():
                 found.append((host.strip("[]"), int(port)))
         return found[:4]
-
-    def _handshake(self, host: str, port: int, protocol: str) -> Spoken:
-        verify = protocol.endswith("SSL")
-        context = ssl.create_default_context(cafile=self._client.get("ssl.ca.location") if verify else None)
-        if not verify:
-            # only whether TLS is spoken is asked; nothing is sent over it
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        try:
-            with socket.create_connection((host, port), timeout=_PROBE_S) as connection:
-                try:
-                    with context.wrap_socket(connection, server_hostname=host):
-                        return Spoken.TLS
-                except ssl.SSLCertVerificationError as error:
-                    return _fault(error.verify_code)
-                except ssl.SSLError as error:
-                    # a server that ends a handshake with an alert speaks TLS
-                    return Spoken.TLS if "ALERT" in (error.reason or "") else Spoken.NO_TLS
-                except OSError:
-                    return Spoken.NO_TLS
-        except OSError:
-            return Spoken.NOTHING
-
-
-# OpenSSL's X509_V_ERR_…: certificate not yet valid, has expired; names of a host, of an address that do not match
-_EXPIRED, _OTHER_NAME = (9, 10), (62, 64)
-
-
-def _fault(code: int) -> Spoken:
-    if code in _OTHER_NAME:
-        return Spoken.OTHER_NAME
-    return Spoken.EXPIRED if code in _EXPIRED else Spoken.UNKNOWN_AUTHORITY
 
 
 def _quiet() -> logging.Logger:
