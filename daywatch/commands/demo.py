@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from daywatch.demo.results import Results
     from sinks.show import Alert
 
-KEPT = ("organisation", "windows.jsonl", "verdicts.jsonl", "alerts.jsonl", "scorecard.json", "report.html")
+KEPT = ("organisation", "windows.jsonl", "verdicts.jsonl", "alerts.jsonl", "incidents.jsonl", "scorecard.json", "report.html")
 _SILENT_FOR_S = 90.0
 _MODEL_SILENT_FOR_S = 600.0  # loading a model, and a batch on a slow machine
 # what suits a language model on a CPU: plain user/days, and of them those that triage finds most telling; anybody's own word goes first
 _WITH_A_MODEL = {"window.hop": "24h", "detect.share": "0.02"}
 _MOST_EVENTS = 12
+_MOST_INCIDENTS = 5
 _WIDTH = 132  # of what is written where no terminal says how wide it is
 
 
@@ -63,7 +64,8 @@ def demo(
 ) -> None:
     """Watch a synthetic organisation's insiders being caught, on a real broker and a real store that this command starts and stops.
 
-    Keeps organisation/, windows.jsonl, verdicts.jsonl, alerts.jsonl, scorecard.json and report.html.
+    Keeps organisation/, windows.jsonl, verdicts.jsonl, alerts.jsonl, incidents.jsonl, scorecard.json and report.html. Incidents need the
+    extra incidents; without it they are left out.
     """
     flags = _flags_with(flags_of(ctx), backend)
     kept = _ready(out)
@@ -123,6 +125,7 @@ class _Demo:
 
         from daywatch.demo.view import Seen, View
         from daywatch.settings import load
+        from sinks.incidents.show import Incidents
         from sinks.show import Findings
 
         # few people: more partitions would only be more of the same work
@@ -134,7 +137,8 @@ class _Demo:
             self._console.width = _WIDTH
         self._view: View = View(self._console, "daywatch demo", self._settings.zone)
         self._seen = Seen()
-        self._findings = Findings()
+        self._findings, self._incidents = Findings(), Incidents()
+        self._with_incidents = find_spec("faust") is not None
         self._with_a_model = self._settings.detect.backend != Judge.BASELINE
         self._seen.read = 0 if self._with_a_model else None
         self._began = time.monotonic()
@@ -184,16 +188,18 @@ class _Demo:
     def _stream(self) -> None:
         """Run the chain until everything has been judged, and keep what came out."""
         from daywatch.demo.chain import Streaming
-        from daywatch.demo.results import Results, by_finding, by_window
+        from daywatch.demo.results import Results, by_finding, by_revision, by_window
 
         if self._with_a_model:
             self._say("A language model reads those windows that triage finds most telling; what it says stands in the alerts.")
         organisation = self._out / "organisation"
-        topics = {role: self._settings.topic(role) for role in ("windows", "verdicts", "alerts")}
+        roles = ("windows", "verdicts", "alerts", *(["incidents"] if self._with_incidents else []))
+        topics = {role: self._settings.topic(role) for role in roles}
         with ExitStack() as stack:
             workers = [
                 stack.enter_context(self._worker("window", "--directory", str(organisation / "LDAP"))),
                 stack.enter_context(self._worker("detect")),
+                *([stack.enter_context(self._worker("correlate"))] if self._with_incidents else []),
             ]
             results = Results(self._settings.kafka.client(), topics, self._settings.topics.partitions, self._scratch / "results")
             stack.callback(results.close)
@@ -207,6 +213,11 @@ class _Demo:
         results.merge("windows", by_window, self._out / "windows.jsonl")
         results.merge("verdicts", by_window, self._out / "verdicts.jsonl")
         results.merge("alerts", by_finding, self._out / "alerts.jsonl")
+        if self._with_incidents:
+            results.merge("incidents", by_revision, self._out / "incidents.jsonl")
+            self._tell_incidents()
+        else:
+            self._say("Incidents are left out: they need the extra incidents, pip install 'daywatch[incidents]'.")
 
     def _model_cost(self, detect: "Worker") -> str:
         """How many windows reached the model and how long it took over them, in the words of the worker that has just ended."""
@@ -225,7 +236,7 @@ class _Demo:
                 if not worker.running():
                     raise PipelineError(f"the {worker.name} process ended before its work was done: {worker.said()}")
             self._show(results, streaming)
-            if results.done("verdicts") and results.done("windows"):
+            if all(results.done(name) for name in results.progress if name != "alerts"):
                 break
             if time.monotonic() - heard > patience_s:
                 raise PipelineError(f"nothing has come for {patience_s:.0f} s; last heard: {'; '.join(w.said() for w in workers)}")
@@ -250,6 +261,19 @@ class _Demo:
                 self._tell(change.alert)
             else:
                 self._seen.updates += 1
+        elif name == "incidents":
+            self._incidents.take(value)
+
+    def _tell_incidents(self) -> None:
+        """Print what the alerts tell as stories: of many, the gravest."""
+        from sinks.incidents.show import story_text
+
+        found = sorted(self._incidents.by_uid.values(), key=lambda incident: (-incident.peak, incident.opened_ms, incident.uid))
+        self._say(f"The alerts are {len(found)} stories; the gravest first, `daywatch incidents` shows them whole:\n")
+        for incident in found[:_MOST_INCIDENTS]:
+            self._console.print(story_text(incident, self._settings.zone))
+        if len(found) > _MOST_INCIDENTS:
+            self._say(f"    … {len(found) - _MOST_INCIDENTS} more: incidents.jsonl has them all\n")
 
     def _tell(self, alert: "Alert") -> None:
         """Print a new alert; of very many cited events, the first few."""

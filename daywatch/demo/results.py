@@ -1,4 +1,4 @@
-"""What the chain writes, read as it grows: windows, verdicts and alerts into JSON lines. Knows nothing of what they mean.
+"""What the chain writes, read as it grows: windows, verdicts, alerts and incidents into JSON lines. Knows nothing of what they mean.
 
 Each log is kept in a file of its own while it grows; at the end they are merged in the order of event time, so that the files of
 two runs over the same events are the same.
@@ -151,3 +151,9 @@ def by_window(line: bytes) -> Key:
 def by_finding(line: bytes) -> Key:
     """The order of alerts: when the finding was made; those of one moment stay as they are."""
     return (orjson.loads(line)["time"],)
+
+
+def by_revision(line: bytes) -> Key:
+    """The order of incidents: by the time of a revision; of one moment, by incident and revision."""
+    record = orjson.loads(line)
+    return record["time"], record["unmapped"]["incident"]["uid"], record["unmapped"]["incident"]["revision"]

@@ -138,14 +138,7 @@ def _related(event: CitedEvent) -> dict[str, Any]:
 def _text(story: Story) -> str:
     """A line for a list of incidents; nothing of an event gets into it."""
     alerts, events = len(story.alerts), len(story.events)
-    days = -(-(story.last_ms - story.opened_ms) // _DAY_MS) + 1
+    days = max(1, -(-(story.last_ms - story.opened_ms) // _DAY_MS))
     text = f"{alerts} alert{'s' if alerts != 1 else ''} within {days} day{'s' if days != 1 else ''}, resting on {events} events"
-    if names := [_name(technique) for technique in techniques(story.alerts)]:
-        text += ": " + ", then ".join(names)
-    return text
-
-
-def _name(technique: str) -> str:
-    found = attack(technique)
-    named = found.get("sub_technique") or found["technique"]
-    return str(named.get("name", technique))
+    tactics = dict.fromkeys(name for technique in techniques(story.alerts) if (name := attack(technique).get("tactic", {}).get("name")))
+    return f"{text}: {', then '.join(tactics)}" if tactics else text

@@ -155,6 +155,15 @@ def incident_text(incident: Incident, zone: str = "UTC") -> RenderableType:
     return Group(*parts)
 
 
+def story_text(incident: Incident, zone: str = "UTC") -> RenderableType:
+    """An incident in short: head, what it comes to, course and techniques in the order of the attack."""
+    tail = f"incident {incident.uid}"
+    parts = [_head(incident, ZoneInfo(zone)), _indented(plain(incident.text, 1_000)), _indented(_course(incident), "dim")]
+    return Group(
+        *parts, *([_indented(_attack(incident), "dim")] if incident.techniques else []), _indented(plain(tail, 1_000), "dim"), Text()
+    )
+
+
 def change_text(change: Change, zone: str = "UTC") -> RenderableType:
     """What is new about an incident that has been shown before."""
     tz, incident = ZoneInfo(zone), change.incident
