@@ -43,10 +43,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "config": ("daywatch.commands.config:config", "Show the settings in force and where each came from."),
     "doctor": ("daywatch.commands.doctor:doctor", "Say what is wrong with broker, store, settings and models, and what to do."),
     "state": ("daywatch.commands.state:state", "Show how far a namespace has come: clocks, lag, open windows, owners."),
+    "reset": ("daywatch.commands.reset:reset", "Let a group of one namespace begin anew; asks first."),
     "dead-letters": ("daywatch.commands.dead_letters:dead_letters", "Show what was refused, why, and where it lay."),
     "forget": ("daywatch.commands.forget:forget", "Remove what the workers keep of a person; say what stays."),
     "reveal": ("daywatch.commands.reveal:reveal", "Look up who is behind a pseudonym; asking is written down."),
-    "schema": ("daywatch.commands.schema:schema", "Print the JSON Schema of an event, window, verdict or alert."),
+    "schema": ("daywatch.commands.schema:schema", "Print the JSON Schema of an event, window, verdict, alert or incident."),
 }
 
 
