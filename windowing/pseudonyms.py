@@ -12,12 +12,13 @@ addresses share, and the partition that a user's records belong to. Pure; knows 
 import base64
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
 
+from stream.errors import PipelineError
 from stream.partitioner import partition_of
 from windowing.domains import Category, category_of_host, category_of_words, is_personal
 from windowing.record import BadWindow, content_digest, window_id
@@ -42,6 +43,10 @@ class Pseudonymous(NamedTuple):
     pseudonym: str
     id: str
     value: bytes
+
+
+class OtherKeyError(PipelineError):
+    """A pseudonym was made with another key than the one in hand."""
 
 
 class Pseudonyms:
@@ -70,6 +75,22 @@ class Pseudonyms:
     def stem(self, user: str) -> str:
         """What the name alone decides of a pseudonym; the rest depends on the number of partitions."""
         return f"u-{self.key_id}-{self._base32('user', user)[:16]}"
+
+    def names_back(self, users: Iterable[str]) -> Callable[[bytes], bytes]:
+        """Puts these users' names into records again, wherever their pseudonyms stand; others' stay.
+
+        What it returns raises OtherKeyError for a record with a pseudonym that another key has made.
+        """
+        known = {self.stem(user).encode(): orjson.dumps(user)[1:-1] for user in users}
+
+        def name(found: re.Match[bytes]) -> bytes:
+            if found[1] != self.key_id.encode():
+                raise OtherKeyError(
+                    f"a record has a pseudonym that the key {found[1].decode()} has made, and privacy.key is {self.key_id}: give that key"
+                )
+            return known.get(found[0].rpartition(b"-")[0], found[0])
+
+        return lambda record: PATTERN.sub(name, record)
 
     def _user(self, user: str) -> str:
         """The pseudonym of a user: it lies in the user's own partition, as workers check it of every key."""

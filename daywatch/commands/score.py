@@ -27,7 +27,8 @@ def score(
 ) -> None:
     """Compare verdicts and alerts with a ground truth; print and write the scorecard and its report.
 
-    Records come from the topics of the namespace, or from JSON-lines files, which are then given all three.
+    Records come from the topics of the namespace, or from JSON-lines files, which are then given all three. Records under pseudonyms need
+    the key that these were made with, as privacy.key or privacy.key_file.
     """
     from sinks.scorecard import json_lines, scorecard
 
@@ -39,9 +40,34 @@ def score(
         sources = [json_lines(windows), json_lines(verdicts), json_lines(alerts)]
     else:
         sources = [_records(settings, role) for role in ("windows", "verdicts", "alerts")]
+    sources = _with_names(settings, directory, sources)
     card = scorecard(directory, sources[0], sources[1], sources[2], settings.zone, seed=seed)
     write(card, out)
     _tell(card, out, json)
+
+
+def _with_names(settings: "Settings", directory: Path, sources: list[Iterator[bytes]]) -> list[Iterator[bytes]]:
+    """The records with the names of those whom the answers name, where pseudonyms stand for them.
+
+    What follows raises ConfigurationError for a pseudonym if there is no key, and OtherKeyError if it is not that key's.
+    """
+    from daywatch.privacy import pseudonyms_of
+    from detector.evaluation.truth import read_answers
+
+    if settings.privacy.key is None:
+        return [map(_without_pseudonyms, source) for source in sources]
+    # the number of partitions plays no part in telling whose a pseudonym is
+    named = pseudonyms_of(settings, 1).names_back(read_answers(directory, settings.zone).events["user"].unique().to_list())
+    return [map(named, source) for source in sources]
+
+
+def _without_pseudonyms(record: bytes) -> bytes:
+    from windowing.pseudonyms import PATTERN
+
+    # windows and verdicts name their user early on
+    if PATTERN.search(record, 0, 400):
+        raise ConfigurationError("the records carry pseudonyms; give the key that made them as privacy.key or privacy.key_file")
+    return record
 
 
 def _records(settings: "Settings", role: str) -> Iterator[bytes]:
