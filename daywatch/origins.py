@@ -4,6 +4,7 @@ Also finds environment variables that were meant as settings and are none. Is ha
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -12,6 +13,8 @@ from typing import Any, Literal
 
 ENV_PREFIX = "DAYWATCH_"
 _NO_SETTINGS = ("DAYWATCH_DEBUG", "DAYWATCH_TEST_")
+# Kubernetes names the services around a pod in its environment; `_PORT` alone holds an address there
+_OF_KUBERNETES = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+)")
 _FLAGS: Mapping[str, str] = {"namespace": "--namespace", "kafka.bootstrap_servers": "--bootstrap-servers", "store.url": "--store-url"}
 
 
@@ -71,7 +74,7 @@ class Given:
     def misnamed(self, names: Iterable[str]) -> dict[str, str]:
         """Variables that look like settings and are none, each with what may have been meant (or an empty text).
 
-        What other programs have put there under our prefix is left alone: Kubernetes names the services around a pod that way.
+        What Kubernetes puts there under our prefix is left alone.
 
         >>> Given(environment={"DAYWATCH_WINDOW_HOP": "3h", "DAYWATCH_PORT": "tcp://10.0.0.1:80"}).misnamed(["window.hop"])
         {'DAYWATCH_WINDOW_HOP': 'DAYWATCH_WINDOW__HOP'}
@@ -82,8 +85,10 @@ class Given:
         found = {}
         for key, value in self.environment.items():
             name = key.upper()
-            ours = name.startswith(ENV_PREFIX) and not name.startswith(_NO_SETTINGS) and value and not value.startswith("tcp://")
-            if not ours or name in known or name in groups or any(name.startswith(f"{group}__") for group in groups):
+            ours = name.startswith(ENV_PREFIX) and not name.startswith(_NO_SETTINGS)
+            if not ours or not value or value.startswith(("tcp://", "udp://")) or _OF_KUBERNETES.fullmatch(name):
+                continue
+            if name in known or name in groups or any(name.startswith(f"{group}__") for group in groups):
                 continue  # what is wrong within a group is found when the group is read
             near = get_close_matches(name.replace("__", "_"), flat, n=1, cutoff=0.85)
             if near or "__" in name:

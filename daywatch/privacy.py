@@ -35,4 +35,5 @@ def identities_of(settings: "Settings") -> "RedisIdentities":
         options["username"] = chosen.map_username
     if chosen.map_password is not None:
         options["password"] = chosen.map_password.get_secret_value()
-    return RedisIdentities(chosen.map_url or store.url, settings.namespace, **options)
+    named = "store." if chosen.map_url is None else "privacy.map_"
+    return RedisIdentities(chosen.map_url or store.url, settings.namespace, named, **options)

@@ -7,25 +7,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import redis
-from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
-from stream.errors import TransientError
+from stream.errors import PipelineError
 from windowing.identities import Revealed
+from windowing.redis_access import connect, trouble
 
 
 class RedisIdentities:
     """One namespace's map.
 
     Raises:
-        TransientError: the server could not be reached or refused, from any method.
+        TransientError: the server could not be reached, from any method.
+        ConfigurationError: it does not let us in, or forbids something, from any method.
     """
 
-    def __init__(self, url: str, namespace: str, **options: Any) -> None:
-        retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=5)
-        self._redis = redis.Redis.from_url(url, retry=retry, socket_timeout=30, decode_responses=True, **options)
+    def __init__(self, url: str, namespace: str, settings: str = "privacy.map_", **options: Any) -> None:
+        self._redis = connect(url, settings, decode_responses=True, **options)
         self._map, self._asked = f"{namespace}:identities", f"{namespace}:identities:log"
 
     def keep(self, people: Mapping[str, str]) -> None:
@@ -77,6 +75,5 @@ class RedisIdentities:
         self._redis.close()
 
 
-def _refused(error: RedisError) -> TransientError:
-    # the class says what happened; the text of a server's reply may quote keys and names
-    return TransientError(f"the map of pseudonyms: {type(error).__name__}; is privacy.map_url right, its server up, and this user allowed?")
+def _refused(error: RedisError) -> PipelineError:
+    return trouble(error, "the map of pseudonyms", "privacy.map_url")

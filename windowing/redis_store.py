@@ -11,12 +11,10 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
-import redis
-from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError, ResponseError
-from redis.retry import Retry
 
-from stream.errors import FencedError, StaleError, TransientError
+from stream.errors import FencedError, PipelineError, StaleError
+from windowing.redis_access import connect, trouble, where
 from windowing.store import Advance, Claimed, Erasure, Start, check_eviction
 
 _PAGE = 64  # blobs; a blob is at most a batch
@@ -37,14 +35,12 @@ class RedisStore:
 
     Raises:
         TransientError: the server could not be reached, from any method.
+        ConfigurationError: it does not let us in, or forbids something, from any method.
     """
 
     def __init__(self, url: str, namespace: str, **options: Any) -> None:
-        retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=5)
-        self._redis = redis.Redis.from_url(url, retry=retry, socket_timeout=30, health_check_interval=30, **options)
-        connection = self._redis.get_connection_kwargs()
-        # host and port only: an address may hold a password
-        self._where = str(connection.get("path") or f"{connection.get('host')}:{connection.get('port')}")
+        self._redis = connect(url, health_check_interval=30, **options)
+        self._where = f"store at {where(self._redis)}"
         self._namespace = namespace
         scripts = files("windowing") / "scripts"
         self._claim = self._redis.register_script((scripts / "claim.lua").read_text())
@@ -62,7 +58,7 @@ class RedisStore:
             RefusedError: an eviction policy is set that can drop keys.
         """
         try:
-            policy = self._redis.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+            policy = self._redis.config_get("maxmemory-policy").get("maxmemory-policy") or "noeviction"
         except ResponseError:
             return  # managed servers forbid CONFIG; the operator has been told in the documentation
         except RedisError as error:
@@ -207,9 +203,8 @@ class RedisStore:
         except RedisError as error:
             raise self._unreachable(error) from error
 
-    def _unreachable(self, error: RedisError) -> TransientError:
-        # the class says what happened; the text of a server's reply may quote keys
-        return TransientError(f"store at {self._where}: {type(error).__name__}; is it running, and is store.url right?")
+    def _unreachable(self, error: RedisError) -> PipelineError:
+        return trouble(error, self._where)
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-import redis
 from redis.exceptions import RedisError, ResponseError
 
-from stream.errors import FencedError, TransientError
+from stream.errors import FencedError, PipelineError
+from windowing.redis_access import connect, trouble, where
 from windowing.redis_store import key_of
 from windowing.upkeep import Held, Memory
 
@@ -23,12 +23,12 @@ class RedisUpkeep:
 
     Raises:
         TransientError: the server could not be reached, from any method.
+        ConfigurationError: it does not let us in, or forbids something, from any method.
     """
 
     def __init__(self, url: str, namespace: str, **options: Any) -> None:
-        self._redis = redis.Redis.from_url(url, socket_timeout=30, **options)
-        connection = self._redis.get_connection_kwargs()
-        self._where = str(connection.get("path") or f"{connection.get('host')}:{connection.get('port')}")
+        self._redis = connect(url, **options)
+        self._where = f"store at {where(self._redis)}"
         self._namespace = namespace
         self._reset = self._redis.register_script((files("windowing") / "scripts" / "reset.lua").read_text())
 
@@ -91,8 +91,8 @@ class RedisUpkeep:
         if answer != b"done":
             raise FencedError(f"a worker has claimed partition {number} in the meantime; stop it, and try again")
 
-    def _unreachable(self, error: RedisError) -> TransientError:
-        return TransientError(f"store at {self._where}: {type(error).__name__}; is it running, and is store.url right?")
+    def _unreachable(self, error: RedisError) -> PipelineError:
+        return trouble(error, self._where)
 
     def close(self) -> None:
         """Let go of the connections."""

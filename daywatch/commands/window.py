@@ -78,7 +78,7 @@ def _asking(settings: "Settings") -> Callable[[], object]:
     """Something small to ask the store, over a connection of its own."""
     from windowing.redis_store import RedisStore
 
-    store = RedisStore(settings.store.url, settings.namespace)
+    store = RedisStore(settings.store.url, settings.namespace, **settings.store.options())
     return lambda: store.look(0)
 
 
@@ -107,7 +107,7 @@ def build_worker(
     chosen, client = settings.window, settings.kafka.client()
     # what lies at hand is looked at first: a wrong file is told before any server is asked
     people = Directory.read(chosen.directory) if chosen.directory else None
-    store = RedisStore(settings.store.url, settings.namespace)
+    store = RedisStore(settings.store.url, settings.namespace, **settings.store.options())
     store.check()
     events = {kind: settings.topic(kind.value) for kind in KINDS}
     source = KafkaSource(client, settings.group("window"), list(events.values()), **settings.kafka.member())

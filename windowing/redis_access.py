@@ -1,0 +1,179 @@
+"""Being let in by a Redis-protocol server: a client that says why it is not, in one line that names the setting to mend, and at once.
+
+The client library tries again whatever went wrong, a wrong password too, and has the same words for a wrong certificate and a server
+that is away. Here a failure is looked at before it is tried again. Never says a user's name, a key or a secret.
+"""
+
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import TimeoutError as NoAnswer
+from redis.retry import Retry
+
+from stream.errors import ConfigurationError, TransientError
+from stream.tls import Spoken, not_believed, spoken_at
+
+_T = TypeVar("_T")
+_CONNECT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a client connects, and with what; `settings` is what the names of the settings begin with."""
+
+    host: str
+    port: int
+    path: str = ""
+    encrypted: bool = False
+    authority: str | None = None
+    password: bool = False
+    certificate: bool = False
+    settings: str = "store."
+
+    def __str__(self) -> str:
+        return self.path or f"{self.host}:{self.port}"
+
+
+def connect(url: str, settings: str = "store.", **options: Any) -> redis.Redis:
+    """A client that tries again for a few seconds what may pass, and nothing else. It connects when it is first used.
+
+    Args:
+        url: the server's address; begins with `rediss://` for TLS.
+        settings: what the names of the settings begin with, for messages.
+        options: as for redis-py.
+
+    Raises:
+        ConfigurationError: a certificate or a key cannot be used; from any use of the client, too: the server does not let us in.
+    """
+    client = redis.Redis.from_url(url, **{"socket_timeout": 30, "socket_connect_timeout": _CONNECT_S, **options})
+    connection = client.get_connection_kwargs()
+    _check_files(connection, settings)
+    server = Server(
+        str(connection.get("host") or "localhost"),
+        int(connection.get("port") or 6379),
+        str(connection.get("path") or ""),
+        encrypted=url.startswith("rediss:"),
+        authority=connection.get("ssl_ca_certs"),
+        password=bool(connection.get("password")),
+        certificate=bool(connection.get("ssl_certfile")),
+        settings=settings,
+    )
+    client.set_retry(_OnlyWhatMayPass(server, _Met()))
+    return client
+
+
+def where(client: redis.Redis) -> str:
+    """Host and port of a client's server, or its socket: an address may hold a password."""
+    connection = client.get_connection_kwargs()
+    return str(connection.get("path") or f"{connection.get('host') or 'localhost'}:{connection.get('port') or 6379}")
+
+
+def trouble(error: RedisError, server: str, url: str = "store.url") -> TransientError | ConfigurationError:
+    """What to raise for an error of a server (`store at host:port`): it forbids a command or a key, or it may pass."""
+    if isinstance(error, NoPermissionError):
+        # the reply may quote a key: only the command is told
+        command = re.search(r"run the '([a-z|_-]+)' command", str(error))
+        what = f"the command {command[1].upper()}" if command else "a key or a command"
+        return ConfigurationError(f"{server} forbids this user {what}; grant it what docs/security.md lists (ACL SETUSER)")
+    # the class says what happened; the text of a server's reply may quote keys
+    return TransientError(f"{server}: {type(error).__name__}; is it running, and is {url} right?")
+
+
+def why_refused(error: Exception, server: Server, spoken: Spoken) -> str | None:
+    """Why a server does not let us in, and the cure; None where waiting may help. `spoken` is what a handshake with it found."""
+    setting, whose = server.settings, f"the server at {server}"
+    if isinstance(error, AuthenticationError):
+        if not server.password:
+            return f"{setting}password: {whose} asks for a user and a password; set {setting}username and this"
+        return f"{whose} refuses {setting}username with {setting}password; is each as it knows them, and the user on?"
+    if spoken is Spoken.NOTHING:
+        return None
+    if not server.encrypted:
+        if spoken is Spoken.NO_TLS:
+            return None
+        return f"{setting}url: redis://, but {whose} speaks TLS there; let the address begin with rediss://, or name its other port"
+    if spoken is Spoken.NO_TLS:
+        return f"{setting}url: rediss://, but {whose} does not speak TLS there; name its TLS port, or let the address begin with redis://"
+    if spoken is not Spoken.TLS:
+        return not_believed(spoken, whose, f"{setting}url", f"{setting}ssl_ca_location")
+    if "EOF" not in str(error) and "ALERT" not in str(error).upper():
+        return None
+    # with TLS 1.3 a server that does not like our certificate hangs up after the handshake
+    if not server.certificate:
+        return f"{setting}ssl_certificate_location: {whose} asks for a certificate of ours; set this and {setting}ssl_key_location"
+    return f"{setting}ssl_certificate_location: {whose} does not trust our certificate; take one signed by an authority it knows"
+
+
+@dataclass(slots=True)
+class _Met:
+    """Whether a server has ever answered: from then on only time tells what is wrong with it."""
+
+    yet: bool = False
+
+
+class _OnlyWhatMayPass(Retry):
+    """Tries again what may pass by itself; anything else ends the call with its reason."""
+
+    def __init__(self, server: Server, met: _Met) -> None:
+        super().__init__(ExponentialBackoff(cap=1.0, base=0.05), retries=5)
+        self._server, self._met = server, met
+
+    def __deepcopy__(self, memo: object) -> "_OnlyWhatMayPass":
+        """Every connection counts its own tries."""
+        return type(self)(self._server, self._met)
+
+    def call_with_retry(self, do: Callable[[], _T], *arguments: Any, **options: Any) -> _T:
+        """Call until it succeeds, has failed too often, or need not be tried again."""
+
+        def once() -> _T:
+            if self._server.encrypted and not self._met.yet:
+                # a server without TLS takes a handshake for a command that has not ended, and waits
+                self._refuse(NoAnswer())
+            try:
+                answer = do()
+            except (NoConnection, NoAnswer, OSError) as error:
+                self._refuse(error)
+                raise
+            self._met.yet = True
+            return answer
+
+        return super().call_with_retry(once, *arguments, **options)
+
+    def _refuse(self, error: Exception) -> None:
+        server, spoken = self._server, Spoken.NOTHING
+        if not (server.path or self._met.yet or isinstance(error, AuthenticationError)):
+            spoken = spoken_at(server.host, server.port, server.authority, verify=server.encrypted)
+        if (why := why_refused(error, server, spoken)) is not None:
+            raise ConfigurationError(why) from None
+
+
+def _check_files(connection: Mapping[str, Any], settings: str) -> None:
+    if not connection.get("ssl_ca_certs") and not connection.get("ssl_certfile"):
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if connection.get("ssl_ca_certs"):
+            context.load_verify_locations(connection["ssl_ca_certs"])
+    except OSError as error:
+        raise ConfigurationError(f"{settings}ssl_ca_location: the file cannot be used ({_reason(error)}); is it PEM?") from None
+    if not connection.get("ssl_certfile"):
+        return
+    try:
+        # without a password it would be asked for on the terminal
+        context.load_cert_chain(connection["ssl_certfile"], connection.get("ssl_keyfile"), connection.get("ssl_password") or "")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{settings}ssl_key_location: certificate and key cannot be used ({_reason(error)}); "
+            f"are both PEM, is it the certificate's key, and {settings}ssl_key_password its password?"
+        ) from None
+
+
+def _reason(error: OSError) -> str:
+    return (error.reason if isinstance(error, ssl.SSLError) else error.strerror) or type(error).__name__
