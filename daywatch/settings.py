@@ -27,6 +27,7 @@ from windowing.calendar import WindowSpec
 DEFAULT_FILE = "daywatch.toml"
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
+_LONGEST_MS = 36_525 * 86_400_000
 _DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d|w)")
 
 
@@ -46,7 +47,10 @@ def parse_duration(text: object) -> Millis:
         return 0
     if not isinstance(text, str) or not re.fullmatch(f"({_DURATION.pattern})+".replace("(", "(?:"), plain):
         raise ValueError(f"{text!r} is not a duration; write a number and a unit, such as 90s, 6h or 1d")
-    return sum(int(number) * _UNITS_MS[unit] for number, unit in _DURATION.findall(plain))
+    found = sum(int(number) * _UNITS_MS[unit] for number, unit in _DURATION.findall(plain))
+    if found > _LONGEST_MS:
+        raise ValueError(f"{text!r} is longer than a hundred years")
+    return found
 
 
 def _known_zone(name: str) -> str:
@@ -253,7 +257,7 @@ class TopicSettings(_Group):
 class WindowSettings(_Group):
     """How events become windows."""
 
-    size: Duration = Field(default="1d")  # type: ignore[assignment]
+    size: Duration = Field(default="1d", le=31 * 86_400_000)  # type: ignore[assignment]
     hop: Duration = Field(default="6h")  # type: ignore[assignment]
     allowed_lateness: Duration = Field(default="0s")  # type: ignore[assignment]
     out_of_orderness: Duration = Field(default="5m")  # type: ignore[assignment]

@@ -155,7 +155,7 @@ def _read_verdicts(verdicts: Iterable[Record], calendar: Calendar) -> _Seen:
             alert = verdict.get("alert_uid") is not None
             label, triage = str(verdict["label"]), verdict.get("triage_score")
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"verdict {number} is no verdict record: {type(error).__name__} at {error}") from error
+            raise ConfigurationError(f"verdict {number} is no verdict record: {_fault(error)}") from error
         seen.verdicts += 1
         if cited:
             seen.cited[window] = cited
@@ -180,7 +180,7 @@ def _read_alerts(alerts: Iterable[Record]) -> dict[str, _Finding]:
             ]
             finding = findings.setdefault(str(info["uid"]), _Finding(str(alert["actor"]["user"]["name"])))
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"alert {number} is no OCSF Detection Finding: {type(error).__name__} at {error}") from error
+            raise ConfigurationError(f"alert {number} is no OCSF Detection Finding: {_fault(error)}") from error
         finding.updates += alert.get("activity_id") == 2
         finding.reason = str(alert.get("message") or info.get("desc") or finding.reason)
         for kind, event_id, ts in cited:
@@ -213,7 +213,7 @@ def _read_windows(windows: Iterable[Record], seen: _Seen, findings: Mapping[str,
             start, end, events = instant(window["start"]), instant(window["end"]), window["events"]
             held = {(str(event["kind"]), str(event["id"])): event for event in events}
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"window {number} is no window record: {type(error).__name__} at {error}") from error
+            raise ConfigurationError(f"window {number} is no window record: {_fault(error)}") from error
         total += 1
         cited = unseen.pop(window_id, set())
         checked += len(cited)
@@ -268,6 +268,13 @@ def _right_findings(cited: pl.DataFrame, key: AnswerKey) -> Figures:
 
 def _detail(event: Mapping[str, Any]) -> str:
     return str(event.get("url") or event.get("filename") or event.get("to") or event.get("activity") or "")
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a record, without quoting it."""
+    if isinstance(error, orjson.JSONDecodeError):
+        return f"no JSON at character {error.pos}"
+    return f"it lacks {error}" if isinstance(error, KeyError) else f"a part has the wrong shape ({type(error).__name__})"
 
 
 def _parsed(record: Record) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from stream.zones import check_zone
 
 CHUNK_BYTES: Final = 8 << 20
 _LONGEST_RECORD: Final = 64 << 20
+_ZSTD_READ: Final = 1 << 16
 _UNCLOSED: Final = "a quotation mark in it is never closed"
 _SUFFIXES: Final = ("", ".gz", ".zst")
 # columns of a file without a header line (r1)
@@ -182,29 +183,44 @@ def _opened(path: Path, disk: IO[bytes]) -> Any:
     if path.suffix == ".gz":
         return gzip.GzipFile(fileobj=disk)
     if path.suffix == ".zst":
-        import zstandard
-
-        return io.BufferedReader(_ZstdErrors(zstandard.ZstdDecompressor().stream_reader(disk, read_across_frames=True)), 1 << 20)
+        return io.BufferedReader(_Zstd(disk), 1 << 20)
     return disk
 
 
-class _ZstdErrors(io.RawIOBase):
-    """A zstd stream whose errors are `OSError`, as those of gzip are."""
+class _Zstd(io.RawIOBase):
+    """What a zstd file holds, frame after frame. Its errors are `OSError`, as those of gzip are, and a file that is cut short is one."""
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, disk: IO[bytes]) -> None:
+        import zstandard
+
+        self._library, self._disk = zstandard, disk
+        self._frame: Any = None
+        self._packed = self._plain = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        import zstandard
+        while not self._plain:
+            packed = self._packed or self._disk.read(_ZSTD_READ)
+            if not packed and self._frame is not None:
+                raise OSError("the zstd file is cut short")
+            if not packed:
+                return 0
+            self._plain, self._packed = self._unpacked(packed)
+        size = min(len(buffer), len(self._plain))
+        buffer[:size], self._plain = self._plain[:size], self._plain[size:]
+        return size
 
+    def _unpacked(self, packed: bytes) -> tuple[bytes, bytes]:
+        """What these bytes unpack to, and those of them that belong to the next frame."""
+        frame = self._frame or self._library.ZstdDecompressor().decompressobj()
         try:
-            read: int = self._stream.readinto(buffer)
-        except zstandard.ZstdError as error:
+            plain: bytes = frame.decompress(packed)
+        except self._library.ZstdError as error:
             raise OSError(f"not a zstd file, or a damaged one ({error})") from error
-        return read
+        self._frame = None if frame.eof else frame
+        return plain, frame.unused_data if frame.eof else b""
 
 
 def _end_of_records(block: bytes) -> int:

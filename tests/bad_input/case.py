@@ -27,4 +27,4 @@ class Case:
 
 def is_decent(error_output: str) -> bool:
     """Whether what stands on standard error is meant for people: no traceback, and nothing that nobody foresaw."""
-    return "Traceback" not in error_output and "unexpected " not in error_output and "Exception ignored" not in error_output
+    return "Traceback" not in error_output and "error: unexpected " not in error_output and "Exception ignored" not in error_output

@@ -50,9 +50,13 @@ _SHAPE = "window … lacks a part or has one of the wrong shape"
 BROKEN_WINDOWS: tuple[BrokenWindow, ...] = (
     BrokenWindow(_case("a window that is no JSON", "bad_window", "a window record is not JSON"), lambda _: b"\x00\xff"),
     BrokenWindow(_case("an empty window record", "bad_window", "a window record is not JSON"), lambda _: b""),
-    BrokenWindow(_case("a window of another schema", "bad_window", "a window record is not of schema daywatch.window/1"), _with(schema="daywatch.window/2")),
     BrokenWindow(
-        _case("an event among the windows", "bad_window", "a window record is not of schema daywatch.window/1"), lambda record: json.dumps(record["events"][0]).encode()
+        _case("a window of another schema", "bad_window", "a window record is not of schema daywatch.window/1"),
+        _with(schema="daywatch.window/2"),
+    ),
+    BrokenWindow(
+        _case("an event among the windows", "bad_window", "a window record is not of schema daywatch.window/1"),
+        lambda record: json.dumps(record["events"][0]).encode(),
     ),
     BrokenWindow(_case("a window without events", "bad_window", _SHAPE), _without("events")),
     BrokenWindow(_case("a window whose counts do not add up", "bad_window", _SHAPE), _with(omitted={})),

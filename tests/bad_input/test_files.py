@@ -1,0 +1,25 @@
+"""Broken files, models and settings through the command line: what is said, with which exit code, and what still goes through."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from daywatch.__main__ import main
+from tests.bad_input.files import FILES, FileCase
+from tests.bad_input.site import Said, check
+
+
+@pytest.mark.parametrize("given", FILES, ids=lambda given: given.case.slug)
+def test_it_is_told_what_is_wrong(
+    given: FileCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given.lay_out(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "argv", ["daywatch", *given.arguments])
+    with pytest.raises(SystemExit) as left:
+        main()
+    shown = capfd.readouterr()
+    check(given.case, Said(int(left.value.code or 0), shown.out, shown.err))
+    assert given.lines is None or len(shown.out.splitlines()) == given.lines
