@@ -26,7 +26,8 @@ CAMPAIGN_WORDS: Final = "the campaign"
 LEAST_TEXTS: Final = 5
 """Groups with fewer procedure texts are left out: five folds need one text each."""
 
-_LINK: Final = re.compile(r"\[([^\]]*)\]\(([^()\s]*)\)")
+# bounded, or a text of nothing but brackets would take its time: labels of links are short
+_LINK: Final = re.compile(r"\[([^\]]{0,500})\]\(([^()\s]*)\)")
 _CITATION: Final = re.compile(r"\(Citation:[^()]*(?:\([^()]*\)[^()]*)*\)")
 _TAG: Final = re.compile(r"</?code>|`")
 _SPACES: Final = re.compile(r"\s+")

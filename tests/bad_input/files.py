@@ -380,7 +380,7 @@ _RECORDS = (
             1,
             "named; the others are answered",
         ),
-        _lines("texts", lambda: [b"a text", b"[]", b"\xff\xfe", b'""', b"{broken", b"[" * 5_000]),
+        _lines("texts", lambda: [b"a text", b"[]", b"\xff\xfe", b'""', b"{broken", b"[" * 90_000]),
         ("groups", "texts", "--top", "1"),
         4,
     ),
