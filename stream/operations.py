@@ -3,14 +3,14 @@
 How such a finding is written down is handed in (`Encode`): a worker knows neither its format nor its readers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
 
 from stream.kinds import Millis
-from stream.log import Headers, Out, TopicPartition
-from stream.share import ShareSpec
+from stream.log import Headers, Out, Records, TopicPartition
+from stream.share import Crossing, Share, ShareSpec, TooManyDeadLetters
 
 
 class About(StrEnum):
@@ -40,6 +40,14 @@ class Operation:
         return f"{self.about}/{self.at.topic}/{self.at.partition}"
 
 
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """A finding, and the offset of the record that shows it."""
+
+    offset: int
+    operation: Operation
+
+
 Encode: TypeAlias = Callable[[Operation], tuple[bytes, Headers]]
 
 
@@ -67,3 +75,43 @@ class Operations:
         """The record to send."""
         value, headers = self.encode(operation)
         return Out(TopicPartition(self.topic, operation.at.partition % self.partitions), operation.key.encode(), value, headers)
+
+    def check(self, noticed: Iterable[Noticed]) -> None:
+        """Stop a run over recorded data of which too much is refused.
+
+        Raises:
+            TooManyDeadLetters: it is such a run, and too much is. What was read is dealt with: a later run goes on behind it.
+        """
+        over = next((one.operation for one in noticed if one.operation.about is About.DEAD_LETTERS and not one.operation.closed), None)
+        if self.stops and over is not None:
+            why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(over.facts["refused"].items(), key=lambda one: -one[1]))
+            raise TooManyDeadLetters(
+                f"{over.at.topic}, partition {over.at.partition}: of {self.share.records:,} records from offset {over.since} on, more than "
+                f"{self.share.share:.0%} were refused ({why}); look at them with `daywatch dead-letters`, mend what writes them, or raise "
+                "dead_letters.share to go on behind them"
+            )
+
+
+def count_refused(share: Share, found: Records, refused: Sequence[tuple[int, str]], spec: ShareSpec) -> tuple[Share, list[Noticed]]:
+    """The count after a batch of one log, of which those offsets were refused for those reasons (ascending), and what that shows.
+
+    A finding's time is that of the record that shows it.
+    """
+    if not found.raw:
+        return share, []
+    after, crossings = share.read(found.raw[0].offset() or 0, found.next_offset, refused, spec)
+    return after, [Noticed(one.offset, _told(one, found, spec)) for one in crossings]
+
+
+def _told(crossing: Crossing, found: Records, spec: ShareSpec) -> Operation:
+    facts = {"offset": crossing.offset, "refused": dict(crossing.refused), "share": spec.share, "records": spec.records}
+    return Operation(About.DEAD_LETTERS, found.at, crossing.since, not crossing.over, _stamp(found, crossing.offset), facts)
+
+
+def _stamp(found: Records, offset: int) -> Millis:
+    """When the record at an offset arrived, or the one before it where there is none."""
+    low, high = 0, len(found.stamps) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if (found.raw[middle].offset() or 0) <= offset else (low, middle - 1)
+    return found.stamps[low]

@@ -10,7 +10,7 @@ from typing import Final
 
 from stream.errors import StaleError, TransientError
 from windowing.clocks import LONG_AGO, TopicClock
-from windowing.ledger import Place, decode_clocks, encode_state, is_fresh
+from windowing.ledger import Place, decode_clocks, decode_watch, encode_state, is_fresh
 from windowing.panes import decode_blobs, encode_blob
 from windowing.partition import Closed
 from windowing.store import Claimed, Erasure, ForgettingStore
@@ -119,4 +119,4 @@ def _unpending(state: str, user: str) -> str:
         kind: TopicClock(clock.at_ms, LONG_AGO, "", clock.marked, clock.last_ms) if clock.pending_user == user else clock
         for kind, clock in decode_clocks(state).items()
     }
-    return encode_state(clocks, fresh=is_fresh(state))
+    return encode_state(clocks, fresh=is_fresh(state), watch=decode_watch(state))

@@ -42,6 +42,20 @@ def _nothing() -> Gaps:
     return np.zeros((_WEEKS, _HOURS), np.uint16)
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A silence that went beyond habit: last heard, too long from when on, heard again, and what was usual then (all ms).
+
+    `place` is that of the record with which it ended.
+    """
+
+    since_ms: Millis
+    due_ms: Millis
+    end_ms: Millis
+    habit_ms: Millis
+    place: int
+
+
 @dataclass(slots=True)
 class Habits:
     """One log's gaps. `gaps` is (week, hour of the week) in minutes; row w belongs to the week `weeks[w]`. Weeks begin as 1970 did."""
@@ -54,10 +68,10 @@ class Habits:
     """Whether gaps or weeks have changed since somebody set this to False."""
     _due: tuple[Millis, Millis, Millis | None] | None = None
 
-    def hear(self, stamps: Longs, least_ms: Millis) -> list[tuple[Millis, Millis, Millis]]:
+    def hear(self, stamps: Longs, least_ms: Millis) -> list[Broken]:
         """Learn from records that arrived at these times; returns the silences among them that went beyond habit.
 
-        Each as (last heard, when it was too long, heard again). Times may be out of order: the newest so far counts.
+        Times may be out of order: the newest so far counts.
         """
         if not len(stamps):
             return []
@@ -72,7 +86,7 @@ class Habits:
             start, end = int(times[place]), int(times[place + 1])
             due = self._due_from(start, least_ms)
             if due is not None and end >= due:
-                beyond.append((start, due, end))
+                beyond.append(Broken(start, due, end, self.habit_ms(due), place))
             self._learn(times[place : place + 2])
             begin = place + 1
         self._learn(times[begin:])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stream.errors import RefusedError
 from stream.kinds import KINDS, Kind
@@ -53,16 +53,22 @@ def decode_note(note: str) -> Closed:
         raise RefusedError("the group's commits were written by something else than this worker; use a new namespace") from error
 
 
-def encode_state(clocks: Mapping[Kind, TopicClock], *, fresh: bool = False) -> str:
-    """The five clocks, and whether nothing has been read yet."""
+def encode_state(clocks: Mapping[Kind, TopicClock], *, fresh: bool = False, watch: Mapping[str, Any] | None = None) -> str:
+    """The five clocks, whether nothing has been read yet, and what is watched for (`windowing/watch.py`)."""
     state = {kind.value: [c.at_ms, c.pending_ms, c.pending_user, c.marked, c.last_ms] for kind, c in clocks.items()}
-    return _json({"clocks": state, "fresh": fresh})
+    return _json({"clocks": state, "fresh": fresh} | ({"watch": watch} if watch else {}))
 
 
 def decode_clocks(state: str) -> dict[Kind, TopicClock]:
     """The five clocks of a state."""
     clocks = json.loads(state)["clocks"]
     return {kind: TopicClock(*clocks[kind.value]) for kind in KINDS}
+
+
+def decode_watch(state: str) -> dict[str, Any]:
+    """What a state says of what is watched for; empty for nothing."""
+    found: dict[str, Any] = json.loads(state).get("watch", {}) if state else {}
+    return found
 
 
 def is_fresh(state: str) -> bool:

@@ -1,6 +1,6 @@
 """The window store in Redis or Valkey. Everything a partition owns lies under one hash tag, so that scripts work on a cluster.
 
-- `NAMESPACE:{p7}:meta`: hash of layout, epoch, at, by, state
+- `NAMESPACE:{p7}:meta`: hash of layout, epoch, at, by, state, habits
 - `NAMESPACE:{p7}:panes`: set of the pane numbers that have a list
 - `NAMESPACE:{p7}:pane:N`: list of blobs, in the order of reading
 - `NAMESPACE:{p7}:profiles`: hash of user to blob
@@ -68,10 +68,12 @@ class RedisStore:
     def claim(self, partition: int, layout: str) -> Claimed:
         """Become the owner of a partition."""
         try:
-            epoch, held, at, state, panes = self._claim(keys=[self._key(partition, "meta"), self._key(partition, "panes")], args=[layout])
+            epoch, held, at, state, panes, habits = self._claim(
+                keys=[self._key(partition, "meta"), self._key(partition, "panes")], args=[layout]
+            )
         except RedisError as error:
             raise self._unreachable(error) from error
-        return Claimed(int(epoch), held.decode(), at.decode(), state.decode(), tuple(sorted(int(pane) for pane in panes)))
+        return Claimed(int(epoch), held.decode(), at.decode(), state.decode(), tuple(sorted(int(pane) for pane in panes)), habits.decode())
 
     def look(self, partition: int) -> tuple[str, str]:
         """Where a partition stands, and its state."""
@@ -147,7 +149,15 @@ class RedisStore:
         keys = [self._key(change.partition, name) for name in ("meta", "panes", "profiles")]
         keys += [self._key(change.partition, "pane", pane) for pane, _ in change.appends]
         keys += [self._key(change.partition, "pane", pane) for pane in change.drops]
-        args: list[Any] = [change.epoch, change.begin, change.end, change.state, len(change.appends), len(change.drops)]
+        args: list[Any] = [
+            change.epoch,
+            change.begin,
+            change.end,
+            change.state,
+            len(change.appends),
+            len(change.drops),
+            change.habits or "",
+        ]
         for pane, blob in change.appends:
             args += (pane, blob)
         args += change.drops

@@ -24,6 +24,8 @@ class Claimed:
     at: str
     state: str
     panes: tuple[int, ...]
+    habits: str = ""
+    """What has been learned of its logs (`windowing/watch.py`); empty for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Advance:
         appends: (pane, blob) to add behind what the pane holds.
         drops: panes that are done with.
         profiles: (user, blob) that replace what was there.
+        habits: replaces what has been learned of the logs; None leaves it as it is.
     """
 
     partition: int
@@ -49,6 +52,7 @@ class Advance:
     appends: Sequence[tuple[int, bytes]] = ()
     drops: Sequence[int] = ()
     profiles: Sequence[tuple[str, bytes]] = ()
+    habits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +175,7 @@ class _Held:
     at: str = ""
     by: int = 0
     state: str = ""
+    habits: str = ""
     panes: dict[int, list[bytes]] = field(default_factory=dict)
     profiles: dict[str, bytes] = field(default_factory=dict)
 
@@ -186,7 +191,7 @@ class MemoryStore:
         held = self._held.setdefault(partition, _Held())
         held.epoch += 1
         held.layout = held.layout or layout
-        return Claimed(held.epoch, held.layout, held.at, held.state, tuple(sorted(held.panes)))
+        return Claimed(held.epoch, held.layout, held.at, held.state, tuple(sorted(held.panes)), held.habits)
 
     def look(self, partition: int) -> tuple[str, str]:
         """Where a partition stands, and its state."""
@@ -226,12 +231,14 @@ class MemoryStore:
             for pane in change.drops:
                 held.panes.pop(pane, None)
             held.profiles.update(change.profiles)
+            if change.habits is not None:
+                held.habits = change.habits
             held.at, held.by, held.state = change.end, change.epoch, change.state
 
     def peek(self, partition: int) -> Claimed:
         """Where a partition stands, and whose it is."""
         held = self._held.get(partition, _Held())
-        return Claimed(held.epoch, held.layout, held.at, held.state, tuple(sorted(held.panes)))
+        return Claimed(held.epoch, held.layout, held.at, held.state, tuple(sorted(held.panes)), held.habits)
 
     def tail(self, partition: int, pane: int, start: int) -> list[bytes]:
         """The blobs of a pane from a place on."""

@@ -11,6 +11,8 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
 from stream.decode import DecodeLimits
@@ -25,6 +27,7 @@ from stream.metrics import (
     DEAD_LETTERS,
     DUPLICATES,
     EVENTS,
+    FINDINGS,
     LAST_TURN,
     LATE,
     PANES,
@@ -38,9 +41,10 @@ from stream.metrics import (
     WINDOWS_OPEN,
 )
 from stream.notes import logger_of, note
+from stream.operations import Noticed, Operation, Operations
 from stream.telemetry import NO_TELEMETRY, Beat, Telemetry
 from windowing.clocks import LONG_AGO, TopicClock
-from windowing.intake import Intake, Refused, Topics
+from windowing.intake import Intake, Refused, Taken, Topics
 from windowing.ledger import (
     Place,
     check_begun,
@@ -48,6 +52,7 @@ from windowing.ledger import (
     check_position,
     decode_clocks,
     decode_note,
+    decode_watch,
     encode_layout,
     encode_note,
     encode_state,
@@ -58,11 +63,14 @@ from windowing.panes import decode_blobs
 from windowing.partition import Arrivals, Closed, Closing, Partition, Rules
 from windowing.silence import Silence
 from windowing.store import Advance, Claimed, Start, WindowStore
+from windowing.watch import Watch
 
 _MOST_FAILURES = 60
 _STANDS_MS: Millis = 2_000
 _TELL_EVERY_MS: Millis = 5_000
 _LATE = "late"
+_HEARD_MS: Millis = 10_000
+"""A log must have been found at its end for so long before its silence counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,7 @@ class _Owned:
     """Per kind: the offset at which its log was last found to end; beyond the last record when a transaction ended there."""
     paused: set[Kind] = field(default_factory=set)
     silence: Silence = field(default_factory=Silence)
+    watch: Watch = field(default_factory=Watch)
 
 
 class WindowWorker:
@@ -123,7 +132,9 @@ class WindowWorker:
         clock: Clock,
         wait: Callable[[float], None] = time.sleep,
         telemetry: Telemetry = NO_TELEMETRY,
+        operations: Operations | None = None,
     ) -> None:
+        self._operations = operations
         self._source, self._wait, self._telemetry = source, wait, telemetry
         self._outlet, self._store = MeasuredOutlet(outlet, telemetry), MeasuredStore(store, telemetry)
         self._topics, self._rules, self._settings, self._clock = topics, rules, settings, clock
@@ -314,15 +325,16 @@ class WindowWorker:
                 sent = max(sent, decode_note(commit.note))
             position, bound = place.positions[KINDS.index(kind)], bounds[self._at(kind, number)]
             check_position(number, kind, position, bound, trust_bounds=self._settings.trust_bounds)
-        partition.closed, partition.sent = place.closed, sent
+        partition.closed, partition.sent, watch = place.closed, sent, Watch()
         if begun is None:
             partition.clocks = decode_clocks(claimed.state)
+            watch = Watch.restore(decode_watch(claimed.state), claimed.habits)
             for page in self._store.profiles(number):
                 partition.profiles.load(page)
             for pane, blobs in self._store.panes(number, claimed.panes):
                 partition.restore(pane, decode_blobs(blobs))
         ends = {kind: self._all_bounds[self._at(kind, number)][1] for kind in KINDS}
-        return _Owned(number, claimed.epoch, place, partition, out_to, ends)
+        return _Owned(number, claimed.epoch, place, partition, out_to, ends, watch=watch)
 
     # closing ---------------------------------------------------------------------------------------------------------
 
@@ -389,16 +401,18 @@ class WindowWorker:
                 owned.epoch,
                 owned.place.encode(),
                 to.encode(),
-                encode_state(owned.partition.clocks),
+                encode_state(owned.partition.clocks, watch=owned.watch.standing()),
                 appends=owned.partition.take_staged(),
                 drops=[closing.done_pane for closing in closings if closing.done_pane is not None],
                 profiles=owned.partition.profiles.dump(sorted({user for closing in closings for user in closing.folded})),
+                habits=owned.watch.learned(),
             )
             for owned, to, closings in moves
         ]
         self._store.advance(changes)
         for owned, to, _ in moves:
             owned.place = to
+            owned.watch.keep()
 
     # reading ---------------------------------------------------------------------------------------------------------
 
@@ -418,6 +432,7 @@ class WindowWorker:
         elif self._settings.until_done:
             self._skip_to_ends()
         self._mark_silence()
+        self._tell_silence()
 
     def _skip_to_ends(self) -> None:
         """Step over what ends a log behind its last record, a transaction's marker: others look for how far we have come."""
@@ -431,6 +446,7 @@ class WindowWorker:
 
     def _take(self, records: Sequence[Records]) -> None:
         dead: list[Out] = []
+        noticed: list[Noticed] = []
         counts: list[tuple[Kind, int, Sequence[Refused]]] = []
         reached: dict[int, dict[Kind, int]] = {}
         for kind in KINDS:
@@ -438,6 +454,7 @@ class WindowWorker:
                 found, owned = taken.records, self._owned[taken.records.at.partition]
                 refused = [*taken.refused, *self._place(owned, taken.arrivals)]
                 dead += self._dead_letters(owned, kind, found, refused)
+                noticed += self._notice(owned, kind, taken, refused)
                 reached.setdefault(owned.number, {})[kind] = found.next_offset
                 counts.append((kind, len(found.values) - len(taken.arrivals.marks), refused))
         places = {
@@ -447,13 +464,19 @@ class WindowWorker:
             )
             for number, kinds in reached.items()
         }
-        if dead:
-            touched = [self._owned[number] for number in sorted({record.at.partition for record in dead})]
-            self._transact(dead, touched, {number: place.positions for number, place in places.items()})
+        said = self._new_findings(noticed)
+        if dead or said:
+            numbers = {record.at.partition for record in dead} | {each.operation.at.partition for each in said}
+            touched = [self._owned[number] for number in sorted(numbers)]
+            out = [*dead, *self._findings([each.operation for each in said])]
+            self._transact(out, touched, {number: place.positions for number, place in places.items()})
         self._advance([(self._owned[number], place, ()) for number, place in places.items()])
         # only now: a batch that is read again after a failure is not to count twice
         for each in counts:
             self._count(*each)
+        self._count_findings([each.operation for each in said])
+        if self._operations is not None:
+            self._operations.check(said)
 
     @staticmethod
     def _place(owned: _Owned, arrivals: Arrivals) -> list[Refused]:
@@ -484,6 +507,53 @@ class WindowWorker:
                 )
                 out.append(Out(TopicPartition(self._topics.dead_letters, found.at.partition), key, value, headers))
         return out
+
+    # operational findings ------------------------------------------------------------------------------------------------
+
+    def _notice(self, owned: _Owned, kind: Kind, taken: Taken, refused: Sequence[Refused]) -> list[Noticed]:
+        """What a batch of one log shows of how it is used to being silent, and of how much of it is refused."""
+        if self._operations is None:
+            return []
+        frame, stamps = taken.arrivals.frame, taken.arrivals.stamps
+        rows = frame["row"].to_numpy().astype(np.int64)
+        # only events of the present show when a source speaks: recorded ones arrive when somebody replays them
+        live = rows[np.abs(frame["ts"].to_numpy() - stamps[rows]) <= self._rules.clocks.max_jump_ms]
+        return owned.watch.read(kind, taken.records, live, refused, self._operations)
+
+    def _new_findings(self, noticed: Sequence[Noticed]) -> list[Noticed]:
+        """Those that no earlier life has sent: what lies before the committed offset is out."""
+        kinds = {topic: kind for kind, topic in self._topics.events.items()}
+        return [each for each in noticed if each.offset >= self._owned[each.operation.at.partition].out_to[kinds[each.operation.at.topic]]]
+
+    def _findings(self, operations: Iterable[Operation]) -> list[Out]:
+        return [self._operations.out(each) for each in operations] if self._operations is not None else []
+
+    def _count_findings(self, operations: Iterable[Operation]) -> None:
+        for each in operations:
+            if not each.closed:
+                self._telemetry.count(FINDINGS, about=each.about)
+
+    def _tell_silence(self) -> None:
+        """Raise a finding for every log that is silent beyond its habit now, in a transaction that a zombie cannot commit."""
+        how = self._operations
+        if how is None or how.least_silence_ms is None or self._settings.until_done:
+            return
+        now, told = self._clock.now_ms(), []
+        for owned in self._owned.values():
+            newest = max(clock.at_ms for clock in owned.partition.clocks.values())
+            if abs(now - newest) > self._rules.clocks.max_jump_ms:
+                continue  # a replay, whose sources are files
+            for kind in KINDS:
+                # at its end, heard, and not just come back after the broker was away
+                if kind not in owned.paused and owned.silence.for_ms(kind) >= _HEARD_MS:
+                    finding = owned.watch.overdue(kind, self._at(kind, owned.number), now, how.least_silence_ms)
+                    told += [(owned, kind, finding)] if finding is not None else []
+        if told:
+            findings = [finding for _, _, finding in told]
+            self._transact(self._findings(findings), {owned.number: owned for owned, _, _ in told}.values())
+            for owned, kind, _ in told:
+                owned.watch.tell(kind)
+            self._count_findings(findings)
 
     # event-time alignment and silence ----------------------------------------------------------------------------------
 
