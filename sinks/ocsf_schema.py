@@ -1,4 +1,4 @@
-"""The JSON Schema of an alert, made from the compiled rules of OCSF 1.8.0. Knows nothing of how alerts come to be."""
+"""The JSON Schemas of alerts and incidents, made from the compiled rules of OCSF 1.8.0. Knows nothing of how they come to be."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _BASES: Mapping[str, dict[str, Any]] = {
 
 def alert_json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a record on the alerts topic: OCSF's rules, and what Daywatch promises besides."""
-    rules = json.loads((files("sinks") / "data" / "ocsf-1.8.0.json").read_text(encoding="utf-8"))
+    rules = _rules()
     schema = _shape(rules["classes"]["detection_finding"], rules["types"])
     schema["properties"] |= {
         "class_uid": {"const": 2004},
@@ -44,6 +44,54 @@ def alert_json_schema() -> dict[str, Any]:
         **schema,
         "$defs": {name: _shape(item, rules["types"]) for name, item in rules["objects"].items()},
     }
+
+
+def incident_json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a record on the incidents topic: OCSF's rules, and what Daywatch promises besides."""
+    rules = _rules()
+    schema = _shape(rules["classes"]["incident_finding"], rules["types"])
+    schema["properties"] |= {
+        "class_uid": {"const": 2005},
+        "category_uid": {"const": 2},
+        "activity_id": {"enum": [1, 2, 3], "description": "1 opens an incident, 2 says that it has grown, 3 closes it."},
+        "type_uid": {"enum": [200501, 200502, 200503]},
+        "time": {"type": "integer", "description": "Event time, UTC ms: of the alert that it grew by, or when it was closed."},
+        "risk_score": {"type": "integer", "minimum": 0, "maximum": 100, "description": "The risk at that time, faded as it was by then."},
+        "unmapped": _unmapped_incident(),
+    }
+    schema["required"] = sorted({*schema["required"], "actor", "message", "risk_score", "unmapped"})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "daywatch.incident",
+        "title": "Daywatch incident",
+        "description": "An OCSF 1.8.0 Incident Finding: the whole story so far. Alerts are in finding_info_list, each with its events.",
+        **schema,
+        "$defs": {name: _shape(item, rules["types"]) for name, item in rules["objects"].items()},
+    }
+
+
+def _unmapped_incident() -> dict[str, Any]:
+    text, time = {"type": "string"}, {"type": "integer", "description": "UTC ms"}
+    risk = {"type": "integer", "minimum": 0, "maximum": 100}
+    point = {"type": "object", "properties": {"time": time, "risk": risk}, "required": ["time", "risk"], "additionalProperties": False}
+    properties: dict[str, Any] = {
+        "uid": text | {"description": "The incident; the same in all its revisions."},
+        "revision": {"type": "integer", "minimum": 1, "description": "From 1 without gaps; the same revision is the same bytes."},
+        "opened_time": time,
+        "last_alert_time": time,
+        "peak_risk": risk,
+        "risks": {"type": "array", "items": point, "minItems": 1, "description": "Time and risk of every revision."},
+        "gap_ms": {"type": "integer", "minimum": 1},
+        "half_life_ms": {"type": "integer", "minimum": 1},
+        "continues": text | {"description": "The incident that had grown too large to hold what follows; absent if none."},
+    }
+    required = [name for name in properties if name != "continues"]
+    incident = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {"type": "object", "properties": {"incident": incident}, "required": ["incident"]}
+
+
+def _rules() -> Any:
+    return json.loads((files("sinks") / "data" / "ocsf-1.8.0.json").read_text(encoding="utf-8"))
 
 
 def _shape(item: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:

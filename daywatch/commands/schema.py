@@ -7,11 +7,11 @@ import typer
 
 from stream.errors import ConfigurationError
 
-NAMES = ("logon", "device", "file", "email", "http", "window", "verdict", "alert")
+NAMES = ("logon", "device", "file", "email", "http", "window", "verdict", "alert", "incident")
 
 
 def schema(kind: Annotated[str, typer.Argument(metavar="KIND", help=f"One of: {', '.join(NAMES)}.", show_default=False)]) -> None:
-    """Print the JSON Schema (2020-12) of an event, window, verdict or alert on standard output."""
+    """Print the JSON Schema (2020-12) of an event, window, verdict, alert or incident on standard output."""
     if kind not in NAMES:
         raise typer.BadParameter(f"{kind!r} is none of {', '.join(NAMES)}")
     print(json.dumps(schema_of(kind), indent=2, ensure_ascii=False))
@@ -40,4 +40,8 @@ def schema_of(name: str) -> dict[str, Any]:
         from sinks.ocsf_schema import alert_json_schema
 
         return alert_json_schema()
+    if name == "incident":
+        from sinks.ocsf_schema import incident_json_schema
+
+        return incident_json_schema()
     raise ConfigurationError(f"there is no schema {name!r}")
