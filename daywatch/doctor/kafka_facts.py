@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Asked
@@ -23,11 +23,20 @@ from stream.kinds import Millis
 from stream.log import TopicPartition
 from stream.topics import TopicLayout
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())
 _log.propagate = False
 
 _ABSENT: Final = (KafkaError.GROUP_ID_NOT_FOUND, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.INVALID_GROUP_ID)
+_SOON: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_COORDINATOR,
+)
 _MOST_WAITING: Final = 256
 _TO_BE_LET_IN: Final = 3
 
@@ -84,8 +93,8 @@ class KafkaFacts:
         if not asked:
             return {}
         try:
-            starts = self._offsets(asked, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-            ends = self._offsets(asked, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+            starts = self._patiently(lambda: self._offsets(asked, OffsetSpec.earliest()))  # type: ignore[no-untyped-call]
+            ends = self._patiently(lambda: self._offsets(asked, OffsetSpec.latest()))  # type: ignore[no-untyped-call]
         except KafkaException as error:
             return _why(error.args[0])
         try:
@@ -97,10 +106,18 @@ class KafkaFacts:
     def groups(self, names: Mapping[str, str]) -> Mapping[str, Group] | Missing:
         """Groups by role; `names` are their ids. One that does not exist is an empty one."""
         try:
-            told = self._admin.describe_consumer_groups(list(names.values()), request_timeout=self._within_s)
-            return {role: self._group(name, told[name]) for role, name in names.items()}
+            if self._no_group_ever():
+                return dict.fromkeys(names, Group())
+            return {role: self._patiently(lambda name=name: self._group(name)) for role, name in names.items()}  # type: ignore[misc]
         except KafkaException as error:
             return _why(error.args[0])
+
+    def _no_group_ever(self) -> bool:
+        """Whether this broker has had no group yet: asking it of one would make it create their topic, which takes a while."""
+        if self._metadata is None or "__consumer_offsets" in self._metadata.topics:
+            return False
+        listed = self._admin.list_consumer_groups(request_timeout=self._within_s).result(2 * self._within_s)
+        return not listed.valid and not listed.errors
 
     def waiting(self, positions: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, Millis] | Missing:
         """Those of the logs in which a committed record lies at the position or behind it, and when it was written."""
@@ -143,8 +160,9 @@ class KafkaFacts:
         results = {TopicPartition(at.topic, at.partition): future.result(2 * self._within_s) for at, future in answers.items()}
         return {at: (result.offset, result.timestamp) for at, result in results.items()}
 
-    def _group(self, name: str, described: Any) -> Group:
+    def _group(self, name: str) -> Group:
         try:
+            described = self._admin.describe_consumer_groups([name], request_timeout=self._within_s)[name]
             found = described.result(2 * self._within_s)
             committed = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=self._within_s)
             places = committed[name].result(2 * self._within_s).topic_partitions
@@ -154,6 +172,17 @@ class KafkaFacts:
             raise
         offsets = {TopicPartition(each.topic, each.partition): each.offset for each in places if each.error is None and each.offset >= 0}
         return Group(found.state.name, len(found.members), offsets)
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask again while the broker says that it cannot tell yet: leaders and coordinators take a moment to be chosen."""
+        deadline = time.monotonic() + self._within_s
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                if error.args[0].code() not in _SOON or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
     def _configs(self, resources: Sequence[ConfigResource]) -> Mapping[str, Mapping[str, str]] | Missing:
         try:
