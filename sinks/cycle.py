@@ -13,12 +13,15 @@ from typing import NamedTuple, Protocol
 
 from sinks.records import partition_lists
 from stream.clock import Clock
+from stream.dead_letters import is_letter, read_refusal
 from stream.errors import PipelineError, RefusedError, TransientError
 from stream.kinds import Millis
-from stream.log import Commit, MemoryLog, Out, Outlet, Polled, Source, TopicPartition
+from stream.log import Commit, MemoryLog, Out, Outlet, Polled, Records, Source, TopicPartition
 from stream.measured import MeasuredOutlet
-from stream.metrics import ASSIGNMENTS, LAST_TURN, PARTITIONS, POSITION, RECOVERIES, STEP_SECONDS
+from stream.metrics import ASSIGNMENTS, FINDINGS, LAST_TURN, PARTITIONS, POSITION, RECOVERIES, STEP_SECONDS
 from stream.notes import logger_of, note
+from stream.operations import Noticed, Operations, count_refused
+from stream.share import Share
 from stream.telemetry import NO_TELEMETRY, Beat, Telemetry
 
 _MOST_FAILURES = 60
@@ -55,14 +58,16 @@ class MemoryPast:
 
 
 class Note(NamedTuple):
-    """What may go with a committed offset: whether the log has shown clock marks up to here, and a replay's last one."""
+    """What may go with a committed offset: whether the log has shown clock marks up to here, a replay's last one, and what was refused."""
 
     marks: bool = False
     last: bool = False
+    share: Share = Share()
 
     def encode(self) -> str:
         """The commit's metadata."""
-        return json.dumps({"v": _LAYOUT_VERSION, "marks": self.marks, "last": self.last}, separators=(",", ":"))
+        more = {"share": self.share.encode()} if self.share != Share() else {}
+        return json.dumps({"v": _LAYOUT_VERSION, "marks": self.marks, "last": self.last} | more, separators=(",", ":"))
 
     @classmethod
     def decode(cls, text: str) -> "Note":
@@ -71,7 +76,8 @@ class Note(NamedTuple):
             return cls()
         try:
             found = json.loads(text)
-            return cls(bool(found["marks"]), bool(found["last"]))
+            share = Share.decode(found["share"]) if "share" in found else Share()
+            return cls(bool(found["marks"]), bool(found["last"]), share)
         except (ValueError, KeyError, TypeError) as error:
             raise RefusedError("the group's commits were written by something else than this worker; use a new namespace") from error
 
@@ -163,7 +169,10 @@ class Cycle:
         clock: Clock,
         wait: Callable[[float], None] = time.sleep,
         telemetry: Telemetry = NO_TELEMETRY,
+        operations: Operations | None = None,
     ) -> None:
+        self._operations = operations
+        self._noticed: list[Noticed] = []
         self._source, self._outlet, self._past = source, MeasuredOutlet(outlet, telemetry), past
         self._reading, self._pace, self._work = reading, pace, work
         self._clock, self._wait, self._telemetry = clock, wait, telemetry
@@ -243,6 +252,7 @@ class Cycle:
         """One poll, and what it asks for.
 
         Raises:
+            TooManyDeadLetters: a run over recorded data refuses too much of it; what was read is dealt with.
             TransientError: drop what is in memory and recover; `run` does so.
         """
         generation, numbers = self._source.assignment()
@@ -260,6 +270,9 @@ class Cycle:
         if polled.records:
             self._telemetry.beat(Beat.BROKER)
             self._telemetry.observe(STEP_SECONDS, time.perf_counter() - began, step="read")
+        noticed, self._noticed = self._noticed, []
+        if self._operations is not None:
+            self._operations.check(noticed)
 
     # claiming --------------------------------------------------------------------------------------------------------
 
@@ -314,19 +327,44 @@ class Cycle:
         if offset < self.held[number].end_at_start:
             self._marked.add(number)
 
-    def send(self, out: Sequence[Out], commits: Mapping[TopicPartition, Commit]) -> None:
-        """Send records and commit positions as one transaction; once it is committed, what it says is true.
+    def send(self, out: Sequence[Out], commits: Mapping[TopicPartition, Commit], batch: Sequence[Records] = ()) -> None:
+        """Send what a batch comes to and commit positions as one transaction; once it is committed, what it says is true.
 
         Raises:
             TransientError: it failed, or nobody knows.
         """
-        self._outlet.transact(out, commits, self._source.group())
+        noticed, commits = self._notice(batch, out, commits)
+        findings = [self._operations.out(each.operation) for each in noticed] if self._operations is not None else []
+        self._outlet.transact([*out, *findings], commits, self._source.group())
         for at, commit in commits.items():
             held = self.held[at.partition]
             held.position = held.committed = commit.offset
             held.note = Note.decode(commit.note)
             held.marks_before_end = at.partition in self._marked
             held.standing_ms = None
+        for each in noticed:
+            if not each.operation.closed:
+                self._telemetry.count(FINDINGS, about=each.operation.about)
+        self._noticed += noticed
+
+    def _notice(
+        self, batch: Sequence[Records], out: Sequence[Out], commits: Mapping[TopicPartition, Commit]
+    ) -> tuple[list[Noticed], Mapping[TopicPartition, Commit]]:
+        """What the dead letters of a batch say of their logs, and the commits with what has been counted up to there."""
+        if self._operations is None or not batch:
+            return [], commits
+        letters: dict[TopicPartition, list[tuple[int, str]]] = {}
+        for refusal in (read_refusal(each.headers) for each in out if is_letter(each.headers)):
+            if refusal.topic is not None and refusal.partition is not None and refusal.offset is not None:
+                letters.setdefault(TopicPartition(refusal.topic, refusal.partition), []).append((refusal.offset, refusal.reason))
+        noticed, counted = [], dict(commits)
+        for found in batch:
+            before, commit = self.held[found.at.partition].note.share, commits[found.at]
+            share, seen = count_refused(before, found, sorted(letters.get(found.at, [])), self._operations.share)
+            kept = Note.decode(commit.note)._replace(share=share)
+            counted[found.at] = Commit(commit.offset, kept.encode() if kept != Note() else "")
+            noticed += seen
+        return noticed, counted
 
     # ends ------------------------------------------------------------------------------------------------------------
 

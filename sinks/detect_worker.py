@@ -14,7 +14,7 @@ from typing import NamedTuple
 from detector.backend import Backend, judged
 from detector.verdict import Verdict
 from sinks.alert_memory import Activity, Finding, decide, decode_findings, encode_findings
-from sinks.cycle import Cycle, Note, PastRecords, Reading
+from sinks.cycle import Cycle, PastRecords, Reading
 from sinks.ocsf import Origin, alerting, detection_finding, encode
 from sinks.records import cloud_headers, verdict_record
 from stream.clock import Clock
@@ -25,6 +25,7 @@ from stream.kinds import Millis
 from stream.log import Commit, Headers, Out, Outlet, Polled, Records, Source, TopicPartition
 from stream.marks import parse_mark
 from stream.metrics import ALERT_ARRIVAL_SECONDS, ALERT_EVENT_SECONDS, ALERTS, DEAD_LETTERS, STEP_SECONDS, VERDICTS
+from stream.operations import Operations
 from stream.partitioner import partition_of
 from stream.telemetry import NO_TELEMETRY, Telemetry
 from windowing.record import Window, parse_window
@@ -119,11 +120,12 @@ class DetectWorker:
         clock: Clock,
         wait: Callable[[float], None] = time.sleep,
         telemetry: Telemetry = NO_TELEMETRY,
+        operations: Operations | None = None,
     ) -> None:
         self._past, self._backend, self._topics, self._clock, self._telemetry = past, backend, topics, clock, telemetry
         doubled = ": it expires seven days after the last member left. Judging from the start would double them; use a new namespace"
         reading = Reading("detect", topics.windows, topics.partitions, topics.verdicts, doubled, settings.batch_windows)
-        self.cycle = Cycle(source, outlet, past, reading, settings, self, clock, wait, telemetry)
+        self.cycle = Cycle(source, outlet, past, reading, settings, self, clock, wait, telemetry, operations)
         self._judging = ThreadPoolExecutor(1, "judge") if settings.prefetch else None
         self._in_hand: _Batch | None = None
         """With `prefetch`: the batch that is being judged. Of the same assignment as what the cycle holds; nothing of it is committed."""
@@ -218,7 +220,7 @@ class DetectWorker:
             verdicts = iter(batch.verdicts())
             for found, (windows, marks) in zip(batch.records, batch.reads, strict=True):
                 self._answer(found, [(read, next(verdicts)) for read in windows], marks, batch.work)
-            self.cycle.send(batch.work.out, batch.work.commits)
+            self.cycle.send(batch.work.out, batch.work.commits, batch.records)
             self._keep(batch.work)
         self.cycle.note_ends(batch.polled)
 
@@ -260,7 +262,7 @@ class DetectWorker:
             elif read is None:
                 headers = raw.headers() or []
                 mark = parse_mark(None, headers)
-                note = Note(marks=True, last=note.last or mark.last)
+                note = note._replace(marks=True, last=note.last or mark.last)
                 self.cycle.show_mark(number, raw.offset() or 0)
                 work.out.append(Out(TopicPartition(self._topics.verdicts, number), None, None, headers))
             elif isinstance(verdict, PoisonError):

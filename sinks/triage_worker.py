@@ -24,6 +24,7 @@ from stream.kinds import Millis
 from stream.log import Commit, Out, Outlet, Polled, Records, Source, TopicPartition
 from stream.marks import CLOCK_HEADER
 from stream.metrics import ALERT_ARRIVAL_SECONDS, ALERTS, DEAD_LETTERS, LINES
+from stream.operations import Operations
 from stream.telemetry import NO_TELEMETRY, Telemetry
 
 SCHEMA = "daywatch.line/1"
@@ -124,11 +125,12 @@ class TriageWorker:
         clock: Clock,
         wait: Callable[[float], None] = time.sleep,
         telemetry: Telemetry = NO_TELEMETRY,
+        operations: Operations | None = None,
     ) -> None:
         self._labels, self._topics, self._settings, self._clock, self._telemetry = labels, topics, settings, clock, telemetry
         doubled = ": labelling from the start might double them; use another --to-topic"
         reading = Reading("classify", topics.lines, topics.partitions, topics.labels, doubled, settings.batch_lines)
-        self.cycle = Cycle(source, outlet, past, reading, settings, self, clock, wait, telemetry)
+        self.cycle = Cycle(source, outlet, past, reading, settings, self, clock, wait, telemetry, operations)
         self._done = Totals()
 
     @property
@@ -178,7 +180,7 @@ class TriageWorker:
         for found, lines in zip(batch, reads, strict=True):
             for read in lines:
                 self._say(found, read, next(said), out, totals)
-        self.cycle.send(out, {found.at: Commit(found.next_offset) for found in batch})
+        self.cycle.send(out, {found.at: Commit(found.next_offset) for found in batch}, batch)
         self._done.add(totals)
         self._tell(totals)
 

@@ -91,5 +91,10 @@ def read_refusal(headers: Iterable[tuple[str, bytes | None]] | None) -> Refusal:
     )
 
 
+def is_letter(headers: Iterable[tuple[str, bytes | None]] | None) -> bool:
+    """Whether headers are those of a dead letter."""
+    return any(name == REASON_HEADER for name, _ in headers or ())
+
+
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else None

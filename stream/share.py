@@ -67,8 +67,7 @@ class Share:
         if end <= first:
             return self, []
         if not refused and self.since is None:
-            last = (end - 1) // spec.records
-            return (self if last == self.block else Share(last)), []
+            return (self if self.block == end // spec.records else Share()), []
         block, counts, since = self.block, dict(self.refused), self.since
         found: list[Crossing] = []
 
@@ -91,7 +90,7 @@ class Share:
                 found.append(Crossing(since, offset, True, dict(sorted(counts.items()))))
         # a block whose last record has been read is left behind, too: nothing of it follows
         pass_to(end // spec.records)
-        return Share(block, dict(sorted(counts.items())), since), found
+        return (Share(block, dict(sorted(counts.items())), since) if counts or since is not None else Share()), found
 
     def encode(self) -> list[object]:
         """As plain values."""
