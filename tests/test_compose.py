@@ -1,7 +1,7 @@
 """`docker-compose.yml`: what the file promises, and every command line in it tried on a real broker and store.
 
-Docker is needed for none of it; where it is there, or a Compose program named by DAYWATCH_TEST_COMPOSE, `docker compose config` is
-asked, too.
+Grafana alone is not run. Docker is needed for none of it; where it is there, or a Compose program named by DAYWATCH_TEST_COMPOSE,
+`docker compose config` is asked, too.
 """
 
 import json
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -319,7 +320,7 @@ def test_every_command_line_of_the_file_works(site: Site, tmp_path: Path) -> Non
     shown = documented()
     assert {line.split()[0] for line in shown} == {"replay", "alerts", "incidents", "doctor"}
     organisation = tmp_path / "organisation"
-    write_organisation(organisation, 24, 24, seed=5, insiders=3)
+    write_organisation(organisation, 12, 24, seed=5, insiders=1)
     replayed = site.run(*next(line for line in shown if line.startswith("replay")).replace("/data", str(organisation)).split())
     assert replayed.code() == 0, replayed.err
 
@@ -329,9 +330,13 @@ def test_every_command_line_of_the_file_works(site: Site, tmp_path: Path) -> Non
     assert windows
     until(lambda: {json.loads(value)["window_id"] for value in read_values(site.rewrite["kafka:19092"], "daywatch.verdicts")} == windows)
 
-    follow = site.start("daywatch", next(line for line in shown if line.startswith("alerts")).split())
-    until(lambda: follow.out or not follow.runs())
-    assert follow.stop(30) == 0, follow.err
+    for command in ("alerts", "incidents"):
+        follow = site.start("daywatch", next(line for line in shown if line.startswith(command)).split())
+        until(lambda follow=follow: follow.out or not follow.runs())
+        assert follow.stop(30) == 0, follow.err
+    # tests run side by side, and whoever asks has to wait
+    doctor = site.run(*next(line for line in shown if line.startswith("doctor")).split(), "--patience", "60")
+    assert doctor.code() == 0, doctor.out + doctor.err
     for worker in workers.values():
         assert worker.well(worker.health)  # type: ignore[attr-defined]
         assert worker.stop(10) == 0, worker.err[-2000:]
@@ -342,3 +347,56 @@ def test_the_help_that_the_image_gives_without_a_command(site: Site) -> None:
     shown = site.start("daywatch")
     assert shown.code() == 0
     assert "window" in shown.out
+
+
+# metrics -----------------------------------------------------------------------------------------------------------------
+
+
+def mounts(service: str) -> dict[str, Path]:
+    """Directories of the repository by where a container sees them."""
+    bound = (volume.split(":") for volume in SERVICES[service]["volumes"] if volume.startswith("./"))
+    return {inside: REPOSITORY / outside for outside, inside, *_ in bound}
+
+
+def test_prometheus_asks_every_worker_where_it_answers() -> None:
+    config = yaml.safe_load((mounts("prometheus")["/etc/prometheus"] / "prometheus.yml").read_text(encoding="utf-8"))
+    (scrape,) = config["scrape_configs"]
+    (found,) = scrape["dns_sd_configs"]
+    assert sorted(found["names"]) == sorted(WORKERS)
+    assert {str(found["port"])} == {SERVICES[name]["environment"]["DAYWATCH_METRICS__PORT"] for name in WORKERS}
+    # what a metric itself says must not be renamed: the dashboard asks for it
+    assert "relabel_configs" not in scrape
+
+
+def test_grafana_finds_its_source_and_the_dashboard() -> None:
+    places = mounts("grafana")
+    (source,) = yaml.safe_load((places["/etc/grafana/provisioning"] / "datasources" / "prometheus.yml").read_text())["datasources"]
+    host, port = source["url"].removeprefix("http://").split(":")
+    assert f"127.0.0.1:{port}:{port}" in SERVICES[host]["ports"]
+    (provider,) = yaml.safe_load((places["/etc/grafana/provisioning"] / "dashboards" / "daywatch.yml").read_text())["providers"]
+    dashboards = places[provider["options"]["path"]]
+    assert [json.loads(path.read_text(encoding="utf-8"))["title"] for path in dashboards.glob("*.json")]
+
+
+def test_prometheus_starts_by_its_command_line_with_the_rules(tmp_path: Path) -> None:
+    named = os.environ.get("DAYWATCH_TEST_PROMETHEUS") or shutil.which("prometheus")
+    if not named:
+        pytest.skip("no Prometheus: needs prometheus on the PATH or DAYWATCH_TEST_PROMETHEUS=PROGRAM")
+    config = tmp_path / "config"
+    shutil.copytree(mounts("prometheus")["/etc/prometheus"], config)
+    port = free_port()
+    rewrite = Rewrite({"/etc/prometheus": str(config), "=/prometheus": f"={tmp_path / 'data'}", "127.0.0.1:9090": f"127.0.0.1:{port}"})
+    own = config / "prometheus.yml"
+    own.write_text(rewrite(own.read_text(encoding="utf-8")), encoding="utf-8")
+    options = rewrite.all(SERVICES["prometheus"]["command"])
+    server = PlainProcess([named, *options, f"--web.listen-address=127.0.0.1:{port}"], {}, tmp_path / "server")
+    try:
+        until(lambda: server.well(rewrite.all(health_words(SERVICES["prometheus"]["healthcheck"]["test"]))))
+        with urlopen(f"http://127.0.0.1:{port}/api/v1/rules", timeout=30) as answer:
+            groups = json.load(answer)["data"]["groups"]
+    finally:
+        server.kill()
+    written = [group for path in (config / "rules").glob("*.yml") for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
+    assert written
+    assert sorted(group["name"] for group in groups) == sorted(group["name"] for group in written)
+    assert sum(len(group["rules"]) for group in groups) == sum(len(group["rules"]) for group in written)
