@@ -17,11 +17,21 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
 
-from stream.errors import ConfigurationError, TransientError
+from stream.errors import ConfigurationError, RefusedError, TransientError
 from stream.tls import Spoken, not_believed, spoken_at
 
 _T = TypeVar("_T")
 _CONNECT_S = 5.0
+
+
+# what a server says when it works and yet cannot do its part, by the word that its reply begins with; waiting mends none of it
+_MENDS: Mapping[str, str] = {
+    "command not allowed when used memory": "is full (maxmemory): give it more memory, or remove what else lies there",
+    "write against a read only replica": "is a read-only replica: name the primary in store.url",
+    "MISCONF": "cannot write to its disk (MISCONF): make room there, or mend what its log names",
+    "WRONGTYPE": "holds something else under our keys (WRONGTYPE): use another database or namespace",
+    "unknown command": "is too old or no Redis: Redis 7 or Valkey is needed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +51,13 @@ class Server:
         return self.path or f"{self.host}:{self.port}"
 
 
-def connect(url: str, settings: str = "store.", **options: Any) -> redis.Redis:
+def connect(url: str, settings: str = "store.", *, retries: int = 5, **options: Any) -> redis.Redis:
     """A client that tries again for a few seconds what may pass, and nothing else. It connects when it is first used.
 
     Args:
         url: the server's address; begins with `rediss://` for TLS.
         settings: what the names of the settings begin with, for messages.
+        retries: how often a failure that may pass is tried again.
         options: as for redis-py.
 
     Raises:
@@ -65,7 +76,7 @@ def connect(url: str, settings: str = "store.", **options: Any) -> redis.Redis:
         certificate=bool(connection.get("ssl_certfile")),
         settings=settings,
     )
-    client.set_retry(_OnlyWhatMayPass(server, _Met()))
+    client.set_retry(_OnlyWhatMayPass(server, _Met(), retries))
     return client
 
 
@@ -75,13 +86,15 @@ def where(client: redis.Redis) -> str:
     return str(connection.get("path") or f"{connection.get('host') or 'localhost'}:{connection.get('port') or 6379}")
 
 
-def trouble(error: RedisError, server: str, url: str = "store.url") -> TransientError | ConfigurationError:
-    """What to raise for an error of a server (`store at host:port`): it forbids a command or a key, or it may pass."""
+def trouble(error: RedisError, server: str, url: str = "store.url") -> TransientError | ConfigurationError | RefusedError:
+    """What to raise for an error of a server (`store at host:port`): it forbids something, cannot write until mended, or it may pass."""
     if isinstance(error, NoPermissionError):
         # the reply may quote a key: only the command is told
         command = re.search(r"run the '([a-z|_-]+)' command", str(error))
         what = f"the command {command[1].upper()}" if command else "a key or a command"
         return ConfigurationError(f"{server} forbids this user {what}; grant it what docs/security.md lists (ACL SETUSER)")
+    if (mend := next((mend for word, mend in _MENDS.items() if word in str(error)), None)) is not None:
+        return RefusedError(f"{server} {mend}; nothing is lost: what was not written is read again")
     # the class says what happened; the text of a server's reply may quote keys
     return TransientError(f"{server}: {type(error).__name__}; is it running, and is {url} right?")
 
@@ -121,13 +134,13 @@ class _Met:
 class _OnlyWhatMayPass(Retry):
     """Tries again what may pass by itself; anything else ends the call with its reason."""
 
-    def __init__(self, server: Server, met: _Met) -> None:
-        super().__init__(ExponentialBackoff(cap=1.0, base=0.05), retries=5)
-        self._server, self._met = server, met
+    def __init__(self, server: Server, met: _Met, retries: int) -> None:
+        super().__init__(ExponentialBackoff(cap=1.0, base=0.05), retries)
+        self._server, self._met, self._most = server, met, retries
 
     def __deepcopy__(self, memo: object) -> "_OnlyWhatMayPass":
         """Every connection counts its own tries."""
-        return type(self)(self._server, self._met)
+        return type(self)(self._server, self._met, self._most)
 
     def call_with_retry(self, do: Callable[[], _T], *arguments: Any, **options: Any) -> _T:
         """Call until it succeeds, has failed too often, or need not be tried again."""
