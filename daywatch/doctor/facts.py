@@ -23,6 +23,16 @@ class Missing:
     cure: str = ""
 
 
+def missing_for(text: str) -> Missing:
+    """What an error says is wrong, and behind a semicolon what to do.
+
+    >>> missing_for("kafka.security_protocol: SSL, but it does not speak TLS; name its TLS port").cure
+    'name its TLS port'
+    """
+    why, _, cure = text.partition("; ")
+    return Missing(why, cure or "see docs/security.md")
+
+
 class NotKnownError(PipelineError):
     """A rule needs a fact that could not be had; the text says why not."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from daywatch.doctor.about_groups import READS, positions_of, read_by
-from daywatch.doctor.facts import Facts, Greeting, Group, Logs, Missing, Store, Topics, Wanted
+from daywatch.doctor.facts import Facts, Greeting, Group, Logs, Missing, Store, Topics, Wanted, missing_for
 from stream.clock import Clock
 from stream.errors import PipelineError
 from stream.log import TopicPartition
@@ -38,7 +38,7 @@ class _Errand:
         try:
             found = ask()
         except PipelineError as error:
-            found = Missing(str(error))
+            found = missing_for(str(error))
         except Exception as error:  # noqa: BLE001 - whatever a library throws costs this one fact
             found = Missing(f"looking failed ({type(error).__name__})", "please report it")
         self._found[name] = found

@@ -14,7 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from daywatch.doctor.facts import Broker, Greeting, Group, Log, Logs, Missing, Topic, Topics
+from daywatch.doctor.facts import Broker, Greeting, Group, Log, Logs, Missing, Topic, Topics, missing_for
 from daywatch.doctor.kafka_hello import hello
 from stream.errors import ConfigurationError
 from stream.kafka_access import KafkaDoor, is_forbidden
@@ -66,7 +66,7 @@ class KafkaFacts:
         except KafkaException as error:
             return _why(error.args[0])
         except ConfigurationError as error:
-            return not_let_in(str(error))
+            return missing_for(str(error))
         node = min(self._metadata.brokers, default=0)
         found = self._configs([ConfigResource(ResourceType.BROKER, str(node))])
         return Broker(len(self._metadata.brokers), found if isinstance(found, Missing) else next(iter(found.values()), {}))
@@ -193,16 +193,6 @@ class KafkaFacts:
             }
         except KafkaException as error:
             return _why(error.args[0])
-
-
-def not_let_in(text: str) -> Missing:
-    """What keeps us out, as `stream.kafka_access` says it: what is wrong, and behind a semicolon what to do.
-
-    >>> not_let_in("kafka.security_protocol: SSL, but it does not speak TLS; name its TLS port").cure
-    'name its TLS port'
-    """
-    why, _, cure = text.partition("; ")
-    return Missing(why, cure or "see docs/security.md")
 
 
 def _why(error: KafkaError) -> Missing:

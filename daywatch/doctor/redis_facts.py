@@ -4,16 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswer
-from redis.retry import Retry
 
-from daywatch.doctor.facts import Held, Missing, Store
+from daywatch.doctor.facts import Held, Missing, Store, missing_for
 from stream.clock import Clock
+from stream.errors import ConfigurationError
 from stream.kinds import Millis
+from windowing.redis_access import connect
 from windowing.redis_store import key_of
 
 # asks what a command with these arguments would be allowed, and runs none of them
@@ -23,7 +22,7 @@ for call in string.gmatch(ARGV[1], '[^;]+') do
   local words = {}
   for word in string.gmatch(call, '%S+') do words[#words + 1] = word == 'KEY' and KEYS[1] or word end
   local known, may = pcall(redis.acl_check_cmd, unpack(words))
-  if known and not may then denied[#denied + 1] = words[1] end
+  if known and not may then denied[#denied + 1] = call end
 end
 return denied
 """
@@ -37,10 +36,8 @@ class RedisFacts:
     """A store's facts; `options` as for redis-py, each question is given `within_s`."""
 
     def __init__(self, url: str, namespace: str, within_s: float, clock: Clock, **options: Any) -> None:
-        patience: dict[str, Any] = {"socket_timeout": within_s, "socket_connect_timeout": within_s, "retry": Retry(NoBackoff(), 0)}
-        self._redis = redis.Redis.from_url(url, decode_responses=True, **patience, **options)
-        connection = self._redis.get_connection_kwargs()
-        self.where = str(connection.get("path") or f"{connection.get('host')}:{connection.get('port')}")
+        patience: dict[str, Any] = {"socket_timeout": within_s, "socket_connect_timeout": within_s, **options}
+        self._redis = connect(url, retries=0, decode_responses=True, **patience)
         self._namespace, self._clock, self._within_s = namespace, clock, within_s
 
     def store(self, partitions: int) -> Store | Missing:
@@ -49,6 +46,8 @@ class RedisFacts:
             self._redis.ping()
             info = self._info()
             return Store(*_product(info), info, self._config(), self._ahead_ms(), self._denied(), self._held(partitions))
+        except ConfigurationError as error:
+            return missing_for(str(error))
         except RedisError as error:
             return _why(error, self._within_s)
         finally:
@@ -83,7 +82,7 @@ class RedisFacts:
             return (f"~{self._namespace}:*",) if "key" in str(error) else ("+eval", "+evalsha")
         except ResponseError:
             return Missing("the store does not tell what its user may do (Redis before 7)", "see that its user has all rights on its keys")
-        return tuple(f"+{name.lower()}" for name in found)
+        return tuple(f"+{_rule(call)}" for call in found)
 
     def _held(self, partitions: int) -> Mapping[int, Held] | Missing:
         try:
@@ -103,6 +102,15 @@ class RedisFacts:
         return {number: one for number, one in found.items() if one != Held()}
 
 
+def _rule(call: str) -> str:
+    """The word of an ACL rule for a call.
+
+    >>> _rule("SCRIPT LOAD x"), _rule("HSET KEY x x")
+    ('script|load', 'hset')
+    """
+    return "script|load" if call.startswith("SCRIPT LOAD") else call.partition(" ")[0].lower()
+
+
 def _product(info: Mapping[str, str]) -> tuple[str, str]:
     for product, field in (("Valkey", "valkey_version"), ("Dragonfly", "dragonfly_version"), ("Redis", "redis_version")):
         if field in info:
@@ -112,8 +120,6 @@ def _product(info: Mapping[str, str]) -> tuple[str, str]:
 
 def _why(error: RedisError, within_s: float) -> Missing:
     # the class says what happened; texts of replies may quote what was sent
-    if isinstance(error, AuthenticationError) or (isinstance(error, ResponseError) and "NOAUTH" in str(error)):
-        return Missing("the store does not let us in: no user and password, or wrong ones", "check store.username and store.password")
     if isinstance(error, NoAnswer):
         return Missing(f"the store does not answer within {within_s:g} s", "is it busy, and is store.url right?")
     if isinstance(error, NoPermissionError):

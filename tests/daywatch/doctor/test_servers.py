@@ -235,7 +235,7 @@ def test_a_wrong_password_and_missing_rights_are_told_without_the_password(tmp_p
         admin = redis.Redis.from_url(server.url)
         admin.config_set("requirepass", "right-one")
         found = found_with(settings_for(NOWHERE, server.url, store__password="wrong-one"))
-        assert "does not let us in" in found["store.reachable"][0].told
+        assert "refuses store.username with store.password" in found["store.reachable"][0].told
         assert "wrong-one" not in repr(found)
         admin.execute_command("ACL", "SETUSER", "little", "on", ">pw", "~other:*", "+@read", "+ping", "+eval")
         little = found_with(settings_for(NOWHERE, server.url, store__username="little", store__password="pw"))
