@@ -88,7 +88,8 @@ def where(client: redis.Redis) -> str:
 
 def trouble(error: RedisError, server: str, url: str = "store.url") -> TransientError | ConfigurationError | RefusedError:
     """What to raise for an error of a server (`store at host:port`): it forbids something, cannot write until mended, or it may pass."""
-    if isinstance(error, NoPermissionError):
+    # what a script of ours may not do is told as an error of the script
+    if isinstance(error, NoPermissionError) or "ACL failure in script" in str(error):
         # the reply may quote a key: only the command is told
         command = re.search(r"run the '([a-z|_-]+)' command", str(error))
         what = f"the command {command[1].upper()}" if command else "a key or a command"
