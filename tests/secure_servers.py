@@ -169,7 +169,8 @@ class SecureKafka:
             AclBinding(ResourceType[kind], name, pattern, f"User:{user}", "*", AclOperation[operation], AclPermissionType.ALLOW)
             for operation in operations
         ]
-        for made in AdminClient(self.owner).create_acls(rules).values():
+        admin = AdminClient(self.owner)  # kept until it has answered
+        for made in admin.create_acls(rules).values():
             made.result(30)
 
 
