@@ -22,6 +22,8 @@ from stream.tls import Spoken, not_believed, spoken_at
 
 _T = TypeVar("_T")
 _CONNECT_S = 5.0
+# what a script may not do is told as an error of the script: in Redis 7.0, and later
+_IN_SCRIPT = re.compile(r"The user executing the script can't|ACL failure in script")
 
 
 # what a server says when it works and yet cannot do its part, by the word that its reply begins with; waiting mends none of it
@@ -88,8 +90,7 @@ def where(client: redis.Redis) -> str:
 
 def trouble(error: RedisError, server: str, url: str = "store.url") -> TransientError | ConfigurationError | RefusedError:
     """What to raise for an error of a server (`store at host:port`): it forbids something, cannot write until mended, or it may pass."""
-    # what a script of ours may not do is told as an error of the script
-    if isinstance(error, NoPermissionError) or "ACL failure in script" in str(error):
+    if isinstance(error, NoPermissionError) or _IN_SCRIPT.search(str(error)):
         # the reply may quote a key: only the command is told
         command = re.search(r"run the '([a-z|_-]+)' command", str(error))
         what = f"the command {command[1].upper()}" if command else "a key or a command"
