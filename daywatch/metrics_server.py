@@ -150,6 +150,7 @@ def serving(telemetry: MemoryTelemetry, host: str, port: int, limits: Limits) ->
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 64
         # another worker's port must not be shared without anybody noticing
         allow_reuse_address = True
         allow_reuse_port = False
