@@ -3,8 +3,10 @@
 The `Source` seam on confluent-kafka. It commits nothing, and reads nothing before `start` says where from.
 """
 
+import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
@@ -14,6 +16,10 @@ from stream.kafka_consumer import Place, assign_at, bounds, check_polled, commit
 from stream.kafka_transactions import Outgoing, TransactionalProducer
 from stream.kinds import Millis
 from stream.log import Commit, Out, Polled, Raw, Records, TopicPartition
+from stream.notes import logger_of, note
+
+_LOG: Final = logger_of("kafka")
+_TELL_EVERY_S: Final = 60.0
 
 
 class KafkaSource:
@@ -28,12 +34,13 @@ class KafkaSource:
         self._client, self._topics = dict(client), list(topics)
         counts = {topic: partitions_of(client, topic) for topic in topics}
         if len(set(counts.values())) > 1:
-            raise RefusedError(f"topics must have equal partition counts, but they have {counts}")
+            raise RefusedError(f"topics must have equal partition counts, but they have {counts}; use a new namespace")
         self.partitions = counts[topics[0]]
         """Partition count of every topic."""
         self._generation, self._held, self._group = 0, frozenset[int](), None
         self._joined = False
         self._away = False
+        self._tell_again_at = 0.0
         self._consumer = Consumer({**group_config(client, group, **more), "error_cb": self._on_error})
         self._consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
@@ -55,6 +62,9 @@ class KafkaSource:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):  # noqa: SLF001 - librdkafka's own names
             self._away = True
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and time.monotonic() >= self._tell_again_at:  # noqa: SLF001
+            self._tell_again_at = time.monotonic() + _TELL_EVERY_S
+            note(_LOG, logging.WARNING, "away", "no broker answers any more; waiting for one, nothing is lost")
 
     def poll(self, limit: int, timeout_ms: Millis) -> Polled:
         """Up to `limit` records, gathered for at most `timeout_ms`."""

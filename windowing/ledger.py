@@ -29,9 +29,18 @@ class Place(NamedTuple):
 
     @classmethod
     def decode(cls, text: str) -> "Place":
-        """Read what `encode` wrote."""
-        positions, closed = json.loads(text)
-        return cls(tuple(positions), Closed(*closed))
+        """Read what `encode` wrote.
+
+        Raises:
+            RefusedError: it did not.
+        """
+        try:
+            positions, closed = json.loads(text)
+            if len(positions) != len(KINDS):
+                raise ValueError
+            return cls(tuple(map(int, positions)), Closed(*closed))
+        except (ValueError, TypeError) as error:
+            raise _unreadable() from error
 
 
 def encode_note(sent: Closed) -> str:
@@ -60,9 +69,16 @@ def encode_state(clocks: Mapping[Kind, TopicClock], *, fresh: bool = False, watc
 
 
 def decode_clocks(state: str) -> dict[Kind, TopicClock]:
-    """The five clocks of a state."""
-    clocks = json.loads(state)["clocks"]
-    return {kind: TopicClock(*clocks[kind.value]) for kind in KINDS}
+    """The five clocks of a state.
+
+    Raises:
+        RefusedError: it is none of ours.
+    """
+    try:
+        clocks = json.loads(state)["clocks"]
+        return {kind: TopicClock(*clocks[kind.value]) for kind in KINDS}
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable() from error
 
 
 def decode_watch(state: str) -> dict[str, Any]:
@@ -72,8 +88,21 @@ def decode_watch(state: str) -> dict[str, Any]:
 
 
 def is_fresh(state: str) -> bool:
-    """Whether a state was written before anything was read."""
-    return not state or bool(json.loads(state)["fresh"])
+    """Whether a state was written before anything was read.
+
+    Raises:
+        RefusedError: it is none of ours.
+    """
+    try:
+        return not state or bool(json.loads(state)["fresh"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable() from error
+
+
+def _unreadable() -> RefusedError:
+    return RefusedError(
+        "the store holds a state that cannot be read: it is damaged, or something else wrote it", "Use a new namespace, or reset this one"
+    )
 
 
 def encode_layout(calendar: Calendar, partitions: int, pseudonyms: str | None = None) -> str:
@@ -89,7 +118,11 @@ def check_layout(ours: str, theirs: str) -> None:
     Raises:
         RefusedError: names the first setting that differs.
     """
-    wanted, found = json.loads(ours), json.loads(theirs)
+    wanted = json.loads(ours)
+    try:
+        found = dict(json.loads(theirs))
+    except (ValueError, TypeError) as error:
+        raise _unreadable() from error
     for name in (*wanted, *(found.keys() - wanted.keys())):
         if wanted.get(name) != found.get(name):
             raise RefusedError(

@@ -52,6 +52,14 @@ def decode_blobs(blobs: Iterable[bytes]) -> dict[Kind, pl.DataFrame]:
     Raises:
         UnreadableStateError: a blob is of another version or damaged.
     """
+    try:
+        return _decoded(blobs)
+    except (struct.error, zlib.error, ValueError, pl.exceptions.PolarsError) as error:
+        cure = "use a new namespace, or reset this one"
+        raise UnreadableStateError(f"the store holds a pane that cannot be read: it is damaged; {cure}") from error
+
+
+def _decoded(blobs: Iterable[bytes]) -> dict[Kind, pl.DataFrame]:
     frames: dict[Kind, list[pl.DataFrame]] = {kind: [] for kind in KINDS}
     lines: dict[Kind, list[bytes]] = {kind: [] for kind in KINDS}
     for blob in blobs:
