@@ -11,14 +11,18 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import pytest
 import yaml
 
 from daywatch.cli import COMMANDS
+from daywatch.embedded import free_port
 from daywatch.settings import setting_names
-from tests.plain_processes import PlainProcess, dockerfile
-from tests.servers import REPOSITORY
+from tests.plain_processes import PlainProcess, Rewrite, dockerfile, until
+from tests.secure_servers import PASSWORD, Certificates, SecureKafka, SecureRedis
+from tests.servers import REPOSITORY, kafka_launcher, redis_program
 
 KUBERNETES = REPOSITORY / "deploy" / "kubernetes"
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
@@ -272,3 +276,79 @@ def test_settings_and_secrets_are_those_that_exist() -> None:
         assert {f"{mount}/{name}" for name in secret} == files
         assert not any(re.search(r"(password|key)$", name) for name in names), "secrets lie in files"
         assert container["args"][0] in COMMANDS
+
+
+# its command lines, on a broker and a store as the settings describe them: TLS, passwords from files --------------------------
+
+
+@pytest.fixture
+def pods(tmp_path: Path) -> Iterator[Callable[[str], PlainProcess]]:
+    """Starts a role's container as a process: the words and environment of its pod, the secret's files, this machine's addresses."""
+    launcher, program = kafka_launcher(), redis_program()
+    if launcher is None or program is None:
+        pytest.skip("no Apache Kafka or no Redis: see CONTRIBUTING.md")
+    certificates = Certificates.make(tmp_path / "certificates")
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    authority = Path(certificates.authority.certificate).read_text(encoding="utf-8")
+    for name in OBJECTS["Secret/daywatch-secrets"][1]["stringData"]:
+        (secrets / name).write_text(authority if name == "ca.crt" else PASSWORD, encoding="utf-8")
+    user = settings()["DAYWATCH_KAFKA__SASL_USERNAME"]
+    broker = SecureKafka(launcher, tmp_path / "kafka", certificates)
+    owner = f"user {settings()['DAYWATCH_STORE__USERNAME']} on >{PASSWORD} ~{settings()['DAYWATCH_NAMESPACE']}:* &* +@all"
+    store = SecureRedis(tmp_path / "redis", program, certificates, ["user default off", owner])
+    running: list[PlainProcess] = []
+
+    def start(role: str) -> PlainProcess:
+        port = str(free_port())
+        door = broker.address(settings()["DAYWATCH_KAFKA__SECURITY_PROTOCOL"])
+        here = {settings()["DAYWATCH_KAFKA__BOOTSTRAP_SERVERS"]: door, settings()["DAYWATCH_STORE__URL"]: store.tls}
+        here |= {"/run/secrets/daywatch": str(secrets), "0.0.0.0": "127.0.0.1", settings()["DAYWATCH_METRICS__PORT"]: port}
+        environment = Rewrite(here).values(settings())
+        environment["DAYWATCH_TOPICS__REPLICATION_FACTOR"] = "1"  # the one thing that a single broker cannot do
+        (entry,) = (json.loads(argument) for kind, argument in dockerfile() if kind == "ENTRYPOINT")
+        (container,) = PODS[role]["containers"]
+        process = PlainProcess([*container.get("command", entry), *container["args"]], environment, tmp_path / f"{role}-{len(running)}")
+        process.port = port  # type: ignore[attr-defined]
+        running.append(process)
+        return process
+
+    try:
+        broker.start()
+        broker.know(user)
+        for kind in ("TOPIC", "GROUP", "TRANSACTIONAL_ID"):
+            broker.allow(user, kind, f"{settings()['DAYWATCH_NAMESPACE']}.", "ALL", prefix=True)
+        store.start()
+        yield start
+    finally:
+        for process in running:
+            process.kill()
+        store.stop()
+        broker.kill()
+
+
+def answers(process: PlainProcess, path: str) -> bool:
+    """Whether a probe would be content. It fails the test when the process has ended."""
+    assert process.runs(), f"it ended: {process.err[-3000:]}"
+    try:
+        with urlopen(f"http://127.0.0.1:{process.port}{path}", timeout=30) as answer:  # type: ignore[attr-defined]
+            return bool(answer.status == 200)
+    except (HTTPError, URLError):
+        return False
+
+
+def test_every_command_line_of_the_example_works(pods: Callable[[str], PlainProcess]) -> None:
+    early = pods("window")
+    assert early.code() == 1, "without topics it says so and ends"
+    assert "daywatch topics create" in early.err
+    assert pods("topics").code() == 0
+    assert pods("topics").code() == 0, "a job may be started again"
+    workers = [pods(role) for role in ROLES]
+    for role, worker in zip(ROLES, workers, strict=True):
+        probes = [PODS[role]["containers"][0][f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")]
+        until(lambda worker=worker, probes=probes: all(answers(worker, path) for path in probes), 180)
+    for worker in workers:
+        assert worker.stop(10) == 0, worker.err[-2000:]
+        assert worker.written() == []
+        assert PASSWORD not in worker.err + worker.out
+        assert all(json.loads(line)["level"] for line in worker.err.splitlines())
