@@ -105,8 +105,16 @@ class _Progress:
 class Correlator:
     """Merges alerts into incidents until it is told to stop, or, with `until_done`, until all that was there has been worked off."""
 
-    def __init__(self, settings: CorrelateSettings, topics: StoryTopics, past: PastRecords, telemetry: Telemetry = NO_TELEMETRY) -> None:
-        self._settings, self._topics, self._past, self._telemetry = settings, topics, past, telemetry
+    def __init__(
+        self,
+        settings: CorrelateSettings,
+        topics: StoryTopics,
+        past: PastRecords,
+        telemetry: Telemetry = NO_TELEMETRY,
+        on_step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Put the application together; `on_step` is told when a batch has been taken, sent and remembered."""
+        self._settings, self._topics, self._past, self._telemetry, self._on_step = settings, topics, past, telemetry, on_step
         self._progress = _Progress()
         self._generation = -1
         self._failure: BaseException | None = None
@@ -197,11 +205,14 @@ class Correlator:
     async def _commit(self, generation: int, works: Iterable[tuple[int, StoryWork]]) -> bool:
         """Send, then remember; False when the partitions were taken away meanwhile, and their next owner does it all again."""
         works = list(works)
+        self._on_step("taken")
         await _acknowledged([await self._send(out) for _, work in works for out in work.out])
+        self._on_step("sent")
         if generation != self._app.consumer_generation_id or self._app.rebalancing:
             self._generation = -1
             return False
         await _acknowledged([self._remember(partition, *entry) for partition, work in works for entry in work.memory.items()])
+        self._on_step("remembered")
         for _, work in works:
             self._count(work)
         return True
