@@ -108,7 +108,9 @@ def begun(facts: Facts) -> Iterable[Told]:
         committed = any(at.partition == number for at in group.committed)
         check_begun(number, held=bool(mine.at), fresh=is_fresh(mine.state), committed=committed)
 
-    yield from _refusals(numbers, check, facts.wanted.group("window")) or [fine(f"both know {_number(len(numbers), 'partition')}")]
+    yield from _refusals(numbers, check, facts.wanted.group("window")) or [
+        fine(f"both know {_number(len(numbers), 'partition')}" if numbers else "neither knows a partition yet")
+    ]
 
 
 def doubled(facts: Facts) -> Iterable[Told]:

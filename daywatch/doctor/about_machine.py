@@ -10,7 +10,6 @@ _GIB: Final = 1 << 30
 _MIB: Final = 1 << 20
 _LITTLE: Final = _GIB
 _NONE_LEFT: Final = 100 * _MIB
-_EXTRAS: Final = {"narrative": "llm", "remote": "llm"}
 
 
 def space(facts: Facts) -> Iterable[Told]:
@@ -36,12 +35,12 @@ def writable(facts: Facts) -> Iterable[Told]:
         yield fine("every directory can be written to")
 
 
-def part(name: str) -> Callable[[Facts], Iterable[Told]]:
-    """The rule that says how a part of the detector was found."""
+def part(name: str, otherwise: str = "") -> Callable[[Facts], Iterable[Told]]:
+    """The rule that says how a part was found; `otherwise` is what to say where nobody needs it."""
 
     def rule(facts: Facts) -> Iterable[Told]:
         if name not in facts.parts:
-            yield fine(f"the backend {facts.wanted.backend} does not need it")
+            yield fine(otherwise or f"the backend {facts.wanted.backend} does not need it")
             return
         found = known(facts.parts[name])
         if not found.fine:

@@ -103,6 +103,13 @@ CHECKS: Final = (
     Check("clock.zones", "the time-zone database is there", "its edition is over two years old", "", about_store.zones),
     Check("disk.space", "there is room where Daywatch writes", "less than 1 GiB", "less than 100 MiB", about_machine.space),
     Check("disk.writable", "Daywatch may write there", "it may not", "", about_machine.writable),
+    Check(
+        "disk.directory",
+        "`window.directory` can be read",
+        "",
+        "it cannot",
+        about_machine.part("directory", "window.directory is not set"),
+    ),
     Check("detector.backend", "the backend's libraries are installed", "", "they are not", about_machine.part("backend")),
     Check(
         "detector.baseline", "the baseline's model fits these windows", "", "damaged, or for other features", about_machine.part("baseline")

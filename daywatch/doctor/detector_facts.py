@@ -33,6 +33,8 @@ class Parts:
         """What to look at, in this order."""
         backend = self._settings.detect.backend
         looks: dict[str, Callable[[], Part | Missing]] = {"backend": self._libraries, "baseline": self._baseline}
+        if self._settings.window.directory is not None:
+            looks["directory"] = self._directory
         if backend == "narrative":
             looks |= {"files": self._files, "adapter": self._fits, "memory": self._memory, "gpu": self._gpu}
         if backend == "remote":
@@ -57,6 +59,14 @@ class Parts:
         detect = self._settings.detect
         Baseline.load(detect.model, track=detect.track, budget=detect.budget)
         return Part(f"{detect.model or 'the model that comes with Daywatch'} fits windows of this version (features {VERSION})")
+
+    def _directory(self) -> Part:
+        from windowing.directory import Directory
+
+        directory = self._settings.window.directory
+        if directory is not None:
+            Directory.read(directory)
+        return Part(f"{directory} can be read")
 
     def _files(self) -> Part | Missing:
         from daywatch.backends import choice_of, weights_of
@@ -169,6 +179,6 @@ def _caught(look: Callable[[], Part | Missing]) -> Callable[[], Part | Missing]:
             return Part(str(error), "name a smaller model, a coarser detect.precision, or use a larger machine", fine=False)
         except PipelineError as error:
             told, _, cure = str(error).rpartition("; ")
-            return Part(told or cure, cure if told else "see docs/detector.md", fine=False)
+            return Part(told or cure, cure if told else "mend it, or set another", fine=False)
 
     return careful

@@ -78,11 +78,12 @@ def packages(extras: Iterable[str] = ()) -> tuple[Package, ...]:
     for text in requires("daywatch") or ():
         requirement = Requirement(text)
         if requirement.marker is None or any(requirement.marker.evaluate(each) for each in environments):
-            found.append(_package(requirement))
+            found.append(package_of(requirement))
     return tuple(found)
 
 
-def _package(requirement: Requirement) -> Package:
+def package_of(requirement: Requirement) -> Package:
+    """What is installed of a requirement."""
     try:
         here = version(requirement.name)
     except PackageNotFoundError:

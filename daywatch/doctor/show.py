@@ -70,7 +70,9 @@ def _gathered(findings: Sequence[Finding]) -> list[list[Finding]]:
 
 
 def _text(alike: Sequence[Finding], names: Sequence[str]) -> Text:
-    about = ", ".join(dict.fromkeys(finding.about for finding in alike if finding.about)) if len(names) == 1 else ", ".join(names)
+    about = ", ".join(dict.fromkeys(finding.about for finding in alike if finding.about))
+    if len(names) > 1:
+        about = ", ".join(names) + (f" of {about}" if about else "")
     text = Text(f"{about}: " if about else "")
     text.append(alike[0].told)
     if alike[0].cure:
