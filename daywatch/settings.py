@@ -310,6 +310,20 @@ class DetectSettings(_Group):
         return self
 
 
+class DeadLetterSettings(_Group):
+    """How many dead letters are too many."""
+
+    share: float = Field(default=0.1, gt=0, le=1, description="Of a block of records of one topic-partition.")
+    records: int = Field(default=500, ge=10, le=1_000_000, description="In such a block.")
+
+
+class SilenceSettings(_Group):
+    """When a source that says nothing is worth a finding."""
+
+    watch: bool = True
+    least: Duration = Field(default="1h", ge=60_000)  # type: ignore[assignment]
+
+
 class IncidentSettings(_Group):
     """How alerts become incidents."""
 
@@ -385,6 +399,8 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     window: WindowSettings = WindowSettings()
     detect: DetectSettings = DetectSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
+    silence: SilenceSettings = SilenceSettings()
     incidents: IncidentSettings = IncidentSettings()
     remote: RemoteSettings = RemoteSettings()
     privacy: PrivacySettings = PrivacySettings()

@@ -28,6 +28,7 @@ from stream.log import Headers, MemoryLog, TopicPartition
 from stream.marks import encode_mark
 from stream.metrics import REPLAY_MARKS, REPLAY_TIME, REPLAYED
 from stream.partitioner import partition_of
+from stream.share import ShareSpec, TooManyDeadLetters
 from stream.telemetry import NO_TELEMETRY, Beat, Telemetry
 from stream.times import DAY_MS, Ints
 from stream.zones import utc_to_wall, wall_to_utc
@@ -180,6 +181,7 @@ class Replay:
         clock: Clock,
         place: Place | None = None,
         telemetry: Telemetry = NO_TELEMETRY,
+        share: ShareSpec | None = None,
     ) -> None:
         self._telemetry = telemetry
         telemetry.count(REPLAY_MARKS, 0)
@@ -187,6 +189,7 @@ class Replay:
             telemetry.count(REPLAYED, 0, kind=kind)
         self._plan, self._topics, self._sink, self._closing_mark, self._clock = plan, topics, sink, closing_mark, clock
         self._place = place or Place()
+        self._share = share
         self._count = ReadCount()
         self._events = dict.fromkeys(KINDS, 0)
         self._marks = 0
@@ -206,6 +209,7 @@ class Replay:
         """Send until the plan is done or `stopped`; `checkpoint` gets places of which everything before has arrived.
 
         Raises:
+            TooManyDeadLetters: more rows than `share` cannot be used.
             ConfigurationError: the files cannot be used, or hold no events in the time asked for.
             TransientError: the sink gave up.
         """
@@ -274,12 +278,23 @@ class Replay:
         """The events of this pass that are still to be sent, in the files' time."""
         low = max((at for at in (self._plan.from_ms, self._place.at_ms) if at is not None), default=None)
         for chunk in read_merged(self._plan.directory, self._plan.zone, self._plan.kinds, self._plan.chunk_bytes, self._count):
+            self._check_unusable()
             if self._plan.to_ms is not None and min(int(frame["ts"][0]) for frame in chunk.values()) >= self._plan.to_ms:
                 return
             inside = {kind: _between(frame, low, self._plan.to_ms) for kind, frame in chunk.items()}
             inside = {kind: frame for kind, frame in inside.items() if frame.height}
             if inside:
                 yield inside
+
+    def _check_unusable(self) -> None:
+        """Stop before more is sent of files that seem to be something else."""
+        bad = sum(self._count.unusable.values())
+        if self._share is not None and bad > self._share.share * max(self._count.rows + bad, self._share.records):
+            kinds = ", ".join(f"{count:,} of {kind}" for kind, count in self._count.unusable.items() if count)
+            raise TooManyDeadLetters(
+                f"{self._plan.directory}: {bad:,} of {self._count.rows + bad:,} rows lack a proper id, date or user ({kinds}), more than "
+                f"{self._share.share:.0%}; mend the files, or raise dead_letters.share to go on without these rows"
+            )
 
     def _steps(self, chunk: Mapping[Kind, pl.DataFrame]) -> "Iterator[_Step]":
         """A chunk, cut at marks and ticks; each step says which mark goes first and which rows of each kind follow."""

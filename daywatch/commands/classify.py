@@ -213,6 +213,7 @@ def _worker(
     """Put a worker together from the settings; also returns what closes it."""
     import secrets
 
+    from daywatch.operating import operations_of
     from sinks.triage_worker import TriageSettings, TriageTopics, TriageWorker
     from stream.clock import SystemClock
     from stream.errors import RefusedError
@@ -228,8 +229,9 @@ def _worker(
     if len(set(counts.values())) > 1:
         raise RefusedError(f"topics must have equal partition counts, but they have {counts}; create the output topics anew")
     group = settings.group(f"classify.{lines}")
-    source = KafkaSource(client, group, [lines], **settings.kafka.member())
-    producer = TransactionalProducer(client, f"{group}.{settings.instance or secrets.token_hex(4)}")
+    name = f"{group}.{settings.instance or secrets.token_hex(4)}"
+    source = KafkaSource(client, group, [lines], client_id=name, **settings.kafka.member())
+    producer = TransactionalProducer(client, name)
     # ends at once what a dead worker of the same instance left open, which would hold up the recovery
     producer.reopen()
     outlet = KafkaOutlet(producer)
@@ -242,7 +244,9 @@ def _worker(
         outlet.close()
 
     past = KafkaPast(client, embedded=not trusted)
-    return TriageWorker(source, outlet, past, classifier, topics, how, SystemClock(), telemetry=telemetry), close
+    operations = operations_of(settings, until_done=until_done)
+    worker = TriageWorker(source, outlet, past, classifier, topics, how, SystemClock(), telemetry=telemetry, operations=operations)
+    return worker, close
 
 
 def _counts(worker: "TriageWorker") -> str:

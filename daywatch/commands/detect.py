@@ -119,6 +119,7 @@ def _worker(settings: "Settings", judge: "Backend", until_done: bool, telemetry:
     """Put a worker together from the settings; also returns what closes it."""
     import secrets
 
+    from daywatch.operating import operations_of
     from sinks.detect_worker import DetectSettings, DetectWorker, Topics
     from stream.clock import SystemClock
     from stream.errors import RefusedError
@@ -133,9 +134,9 @@ def _worker(settings: "Settings", judge: "Backend", until_done: bool, telemetry:
     counts = {name: partitions_of(client, name) for name in names.values()}
     if len(set(counts.values())) > 1:
         raise RefusedError(f"topics must have equal partition counts, but they have {counts}; use a new namespace")
-    source = KafkaSource(client, settings.group("detect"), [names["windows"]], **settings.kafka.member())
-    instance = settings.instance or secrets.token_hex(4)
-    producer = TransactionalProducer(client, f"{settings.namespace}.detect.{instance}")
+    name = f"{settings.namespace}.detect.{settings.instance or secrets.token_hex(4)}"
+    source = KafkaSource(client, settings.group("detect"), [names["windows"]], client_id=name, **settings.kafka.member())
+    producer = TransactionalProducer(client, name)
     # ends at once what a dead worker of the same instance left open, which would hold up the recovery
     producer.reopen()
     outlet = KafkaOutlet(producer)
@@ -150,7 +151,8 @@ def _worker(settings: "Settings", judge: "Backend", until_done: bool, telemetry:
         outlet.close()
 
     past = KafkaPast(client, embedded=not trusted)
-    return DetectWorker(source, outlet, past, judge, topics, how, SystemClock(), telemetry=telemetry), close
+    operations = operations_of(settings, until_done=until_done)
+    return DetectWorker(source, outlet, past, judge, topics, how, SystemClock(), telemetry=telemetry, operations=operations), close
 
 
 def _counts(worker: "DetectWorker") -> str:

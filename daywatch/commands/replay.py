@@ -223,9 +223,10 @@ def _run(
     show: "_Show",
     telemetry: Telemetry = NO_TELEMETRY,
 ) -> "ReplayReport":
+    from daywatch.operating import share_of
     from stream.replay import Replay
 
-    run = Replay(plan, layout(settings).event_topics(), sink, closing_mark(settings), clock, place, telemetry)
+    run = Replay(plan, layout(settings).event_topics(), sink, closing_mark(settings), clock, place, telemetry, share_of(settings))
     stop = StopRequest()
     with show:
         return run.run(lambda ms: time.sleep(ms / 1000), stop.asked, save, show)

@@ -88,6 +88,7 @@ def build_worker(
     """Put a worker together from the settings; also returns what closes it."""
     import secrets
 
+    from daywatch.operating import operations_of
     from daywatch.privacy import identities_of, pseudonyms_of
     from stream.clock import SystemClock
     from stream.kafka_source import KafkaOutlet, KafkaSource
@@ -110,10 +111,11 @@ def build_worker(
     store = RedisStore(settings.store.url, settings.namespace, **settings.store.options())
     store.check()
     events = {kind: settings.topic(kind.value) for kind in KINDS}
-    source = KafkaSource(client, settings.group("window"), list(events.values()), **settings.kafka.member())
-    topics = Topics(events, settings.topic("windows"), settings.topic("dead_letters"), source.partitions)
     instance = settings.instance or secrets.token_hex(4)
-    outlet: Outlet = KafkaOutlet(TransactionalProducer(client, f"{settings.namespace}.window.{instance}"))
+    name = f"{settings.namespace}.window.{instance}"
+    source = KafkaSource(client, settings.group("window"), list(events.values()), client_id=name, **settings.kafka.member())
+    topics = Topics(events, settings.topic("windows"), settings.topic("dead_letters"), source.partitions)
+    outlet: Outlet = KafkaOutlet(TransactionalProducer(client, name))
     key_id, identities = None, None
     if settings.privacy.pseudonyms:
         pseudonyms, identities = pseudonyms_of(settings, source.partitions), identities_of(settings)
@@ -136,7 +138,8 @@ def build_worker(
         if identities is not None:
             identities.close()
 
-    return WindowWorker(source, outlet, store, topics, rules, how, SystemClock(), telemetry=telemetry), close
+    operations = operations_of(settings, until_done=until_done)
+    return WindowWorker(source, outlet, store, topics, rules, how, SystemClock(), telemetry=telemetry, operations=operations), close
 
 
 def _summary(worker: "WindowWorker", until_done: bool) -> None:

@@ -1,9 +1,11 @@
 """A broker, a store and a namespace, and `daywatch` as people run it there: a process of its own, its exit code, what it says."""
 
 import os
+import resource
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ from stream.kinds import KINDS
 from tests.bad_input.case import Case, is_decent
 from tests.servers import create_topics
 
-ROLES = (*(kind.value for kind in KINDS), "windows", "verdicts", "alerts", "dead-letters")
+ROLES = (*(kind.value for kind in KINDS), "windows", "verdicts", "alerts", "dead-letters", "operations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,13 @@ class Site:
             **self.more,
         }
 
-    def start(self, *arguments: str, stdin: bytes | None = None) -> "Started":
+    def start(self, *arguments: str, **how: Any) -> "Started":
         """`daywatch` with these arguments, on its way."""
-        return Started(self, arguments, stdin)
+        return Started(self, arguments, **how)
 
-    def run(self, *arguments: str, stdin: bytes | None = None) -> Said:
+    def run(self, *arguments: str, **how: Any) -> Said:
         """`daywatch` with these arguments, to its end."""
-        return self.start(*arguments, stdin=stdin).said()
+        return self.start(*arguments, **how).said()
 
     def topic(self, role: str) -> str:
         """A topic's full name."""
@@ -89,28 +91,54 @@ class Site:
 
 
 class Started:
-    """A `daywatch` process."""
+    """A `daywatch` process; `stdout` is a file to write to, `most_bytes` what any file that it writes may hold."""
 
-    def __init__(self, site: Site, arguments: Sequence[str], stdin: bytes | None) -> None:
-        self._stdin = stdin
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "daywatch", *arguments],
-            env=site.environment(),
-            cwd=site.place,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    def __init__(
+        self, site: Site, arguments: Sequence[str], stdin: bytes = b"", stdout: str | None = None, most_bytes: int | None = None
+    ) -> None:
+        self._place = site.place / secrets.token_hex(4)
+        self._place.mkdir()
+        (self._place / "in").write_bytes(stdin)
+        # files, not pipes: what is said can be read while it goes on, and nobody waits for a reader
+        with (
+            (self._place / "in").open("rb") as given,
+            (Path(stdout) if stdout else self._place / "out").open("wb") as out,
+            (self._place / "err").open("wb") as err,
+        ):
+            limit = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))) if most_bytes else None
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "daywatch", *arguments],
+                env=site.environment(),
+                cwd=site.place,
+                stdin=given,
+                stdout=out,
+                stderr=err,
+                preexec_fn=limit,  # noqa: PLW1509 - one system call
+            )
+        self._out = not stdout
+
+    @property
+    def err(self) -> str:
+        """What it has said on standard error so far."""
+        return (self._place / "err").read_text(errors="replace")
+
+    def wait_for(self, text: str, within_s: float = 120) -> None:
+        """Return once it has said so; fail if it ends before."""
+        deadline = time.monotonic() + within_s
+        while text not in self.err:
+            assert self.process.poll() is None, self.err
+            assert time.monotonic() < deadline, f"{text!r} was not said: {self.err}"
+            time.sleep(0.05)
 
     def said(self, within_s: float = 240) -> Said:
         """Wait for its end."""
         try:
-            out, err = self.process.communicate(self._stdin, timeout=within_s)
+            code = self.process.wait(within_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            out, err = self.process.communicate()
-            raise AssertionError(f"it did not end: {err.decode(errors='replace')}") from None
-        return Said(self.process.returncode, out.decode(), err.decode())
+            self.process.wait()
+            raise AssertionError(f"it did not end: {self.err}") from None
+        return Said(code, (self._place / "out").read_text(errors="replace") if self._out else "", self.err)
 
 
 def headers_of(message: Message) -> dict[str, bytes]:

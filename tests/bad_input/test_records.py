@@ -43,7 +43,7 @@ def ran(apache_kafka: ApacheKafka, redis_server: EmbeddedStore, tmp_path_factory
     # an operator who lets large records in has raised this for the event topics, and for no other
     site.create_topics(PARTITIONS, [kind.value for kind in KINDS if kind is not Kind.HTTP])
     site.create_topics(PARTITIONS, ["http"], max_message_bytes="4000000")
-    site.create_topics(PARTITIONS, ["windows", "verdicts", "alerts", "dead-letters"], max_message_bytes=str(BROKER_TAKES))
+    site.create_topics(PARTITIONS, ["windows", "verdicts", "alerts", "dead-letters", "operations"], max_message_bytes=str(BROKER_TAKES))
     producer = site.producer()
     sent: list[tuple[tuple[str, int, int], str]] = []
     for kind in KINDS:

@@ -18,7 +18,7 @@ LINES = 120
 
 
 def fill(broker: str, namespace: str) -> None:
-    create_topics(broker, [f"{namespace}.{name}" for name in ("lines", "labels", "alerts", "dead-letters")], PARTITIONS)
+    create_topics(broker, [f"{namespace}.{name}" for name in ("lines", "labels", "alerts", "dead-letters", "operations")], PARTITIONS)
     producer = Producer(producer_config({"bootstrap.servers": broker}))
     for number in range(LINES):
         value = b"\xff" if number % 20 == 7 else f"{('Normal', 'Malicious', 'Error')[number % 3]} line {number}".encode()
