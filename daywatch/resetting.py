@@ -120,7 +120,10 @@ def window_plan(facts: WindowFacts, windows: str) -> Plan:
     goes = [f"the store's panes, profiles, clocks and positions of {facts.partitions} partitions: put back to the logs' beginning"]
     if made:
         goes.append(f"{made} missing positions of group {facts.group.name}: made anew from what {windows} and the dead letters say")
-    then = [f"{records:,} offsets of the five event topics are read again; windows that are in {windows} are rebuilt, and not sent again"]
+    then = [
+        f"{records:,} offsets of the five event topics are read again; windows that are in {windows} are rebuilt, and not sent again",
+        "what `daywatch forget` took out of the state comes back as far as the event topics still hold it: run it again afterwards",
+    ]
     if expired:
         then.append("the logs' oldest events have expired: profiles, and windows that are still open, are rebuilt from what is left")
     return Plan(

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
+from rich.text import Text
 
 from sinks.ocsf import CLASS_UID, VERSION
 from sinks.records import cloud_headers
+from sinks.show import plain
 from stream.errors import PoisonError
 from stream.kinds import Millis
 from stream.log import Headers
@@ -132,6 +135,13 @@ def duration(ms: Millis) -> str:
     if days:
         return f"{days} d {hours} h" if hours else f"{days} d"
     return f"{hours} h {minutes % 60} min" if hours and minutes % 60 else f"{hours} h" if hours else f"{minutes} min"
+
+
+def operation_text(seen: "Seen", zone: str) -> Text:
+    """A finding on one line, as it stands; times are those of the zone."""
+    state, style = ("open", "bold red") if seen.closed_ms is None else ("closed", "green")
+    moment = datetime.fromtimestamp((seen.opened_ms if seen.closed_ms is None else seen.closed_ms) / 1000, ZoneInfo(zone))
+    return Text.assemble((f"{state:<6}", style), "  ", (f"{moment:%Y-%m-%d %H:%M}", "dim"), "  ", plain(seen.text, 300))
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """How far the event topics of a namespace have come already: what their last records say. Reads a few records, commits nothing."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -64,8 +64,8 @@ def _time_of(message: Message, zone: str) -> Millis | None:
     return int(ts[0]) if good[0] else None
 
 
-def newest_records(client: Mapping[str, Any], places: Iterable[Place]) -> dict[Place, Message]:
-    """The newest committed record of each topic-partition that holds one, clock marks included.
+def newest_records(client: Mapping[str, Any], places: Iterable[Place], wanted: Callable[[Message], bool]) -> dict[Place, Message]:
+    """The newest wanted one among the committed records of each topic-partition that holds such a one, clock marks included.
 
     Raises:
         RefusedError: a topic is missing.
@@ -77,13 +77,15 @@ def newest_records(client: Mapping[str, Any], places: Iterable[Place]) -> dict[P
     while ends:
         # a log may end in any number of markers, and of records that were never committed: look further back until there is one
         starts = {place: max(bound.start, bound.end - back) for place, bound in ends.items()}
-        found |= _last_of(client, starts, {place: bound.end for place, bound in ends.items()})
+        found |= _last_of(client, starts, {place: bound.end for place, bound in ends.items()}, wanted)
         ends = {place: bound for place, bound in ends.items() if place not in found and starts[place] > bound.start}
         back *= 64
     return found
 
 
-def _last_of(client: Mapping[str, Any], starts: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, Message]:
+def _last_of(
+    client: Mapping[str, Any], starts: Mapping[Place, int], ends: Mapping[Place, int], wanted: Callable[[Message], bool]
+) -> dict[Place, Message]:
     """The last committed record of each log from a place on."""
     consumer = Consumer(group_config(client, "daywatch-reader"))
     newest: dict[Place, Message] = {}
@@ -103,7 +105,8 @@ def _last_of(client: Mapping[str, Any], starts: Mapping[Place, int], ends: Mappi
                 elif error is not None:
                     check_polled(error)
                 else:
-                    newest[place] = message
+                    if wanted(message):
+                        newest[place] = message
                     if (message.offset() or 0) + 1 >= ends[place]:
                         waiting.discard(place)
     finally:

@@ -17,6 +17,7 @@ from stream.kinds import Millis
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from daywatch.settings import Settings
     from sinks.show import Change, Findings
 
 
@@ -33,6 +34,9 @@ def alerts(
     since: Annotated[
         str | None, typer.Option(help="Last told of since then: 2010-07-01, 2010-07-01T09:00, or 36h, 7d before now.", show_default=False)
     ] = None,
+    operational: Annotated[
+        bool, typer.Option("--operational", help="Findings about the sources instead: silence, too many dead letters.")
+    ] = False,
 ) -> None:
     """Show alerts with the events they cite: who, when, why.
 
@@ -41,10 +45,39 @@ def alerts(
     settings = settings_of(ctx)
     if follow and file is not None:
         raise typer.BadParameter("a file cannot be followed", param_hint="--follow")
+    if operational:
+        if user is not None or min_risk:
+            raise typer.BadParameter("its findings are about nobody, and have no risk", param_hint="--operational")
+        _show_operational(settings, file, since_of(since, settings.zone), follow=follow, as_json=json)
+        return
     wanted = Wanted(user, min_risk, since_of(since, settings.zone))
     stop = StopRequest() if follow else None
     source = records_of_topic(settings, "alerts", stop) if file is None else records_of_file(file)
     _show(source, wanted, settings.zone, as_json=json)
+
+
+def _show_operational(settings: "Settings", file: Path | None, since_ms: Millis | None, *, follow: bool, as_json: bool) -> None:
+    """Operational findings: as they stand, and from then on each record as it comes."""
+    from sinks.operations import Operations, operation_text
+
+    findings, console, shown_before = Operations(), output_console(), False
+    stop = StopRequest() if follow else None
+    for records, caught_up in records_of_topic(settings, "operations", stop) if file is None else records_of_file(file):
+        for record in records:
+            seen = findings.take(record)
+            if since_ms is not None and (seen.closed_ms or seen.opened_ms) < since_ms:
+                continue
+            if as_json:
+                sys.stdout.buffer.write(record + b"\n")
+            elif shown_before:
+                console.print(operation_text(seen, settings.zone))
+        sys.stdout.buffer.flush()
+        if caught_up and not shown_before and not as_json:
+            for seen in sorted(findings.by_uid.values(), key=lambda one: (one.opened_ms, one.uid)):
+                if since_ms is None or (seen.closed_ms or seen.opened_ms) >= since_ms:
+                    console.print(operation_text(seen, settings.zone))
+        shown_before = shown_before or caught_up
+    sys.stderr.write(f"{len(findings.by_uid):,} operational findings, {len(findings.open):,} open\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,32 +124,43 @@ def _names(settings: "Settings") -> "Names":
 def _window_facts(settings: "Settings", groups: "KafkaGroups", upkeep: "RedisUpkeep") -> "WindowFacts":
     from daywatch.commands.topics import admin_of, layout_of
     from daywatch.resetting import WindowFacts
+    from stream.forget_request import is_forget_request
     from stream.kafka_consumer import Place, bounds
     from stream.kafka_tail import newest_records
     from stream.kinds import KINDS
     from stream.log import TopicPartition
     from stream.topics import check_topics
     from windowing.calendar import Calendar
-    from windowing.ledger import encode_layout
 
     client, topics = settings.kafka.client(), {kind: settings.topic(kind) for kind in KINDS}
     partitions = check_topics(layout_of(settings), (*KINDS, "windows", "dead-letters"), admin_of(settings))
     calendar = Calendar(settings.window.spec(), settings.zone)
     group = groups.look(settings.group("window"))
     logs = [Place(topic, number) for topic in topics.values() for number in range(partitions)]
-    told = newest_records(client, [Place(settings.topic("windows"), number) for number in range(partitions)])
+    windows = [Place(settings.topic("windows"), number) for number in range(partitions)]
+    told = newest_records(client, windows, lambda message: not is_forget_request(message.key(), message.value(), message.headers()))  # type: ignore[arg-type]
     return WindowFacts(
         group,
         topics,
         partitions,
         calendar,
-        encode_layout(calendar, partitions),
+        _layout(settings, partitions),
         {number: upkeep.look(number) for number in sorted({*range(partitions), *upkeep.partitions()})},
         {TopicPartition(*place): (bound.start, bound.end) for place, bound in bounds(client, logs).items()},
         {place.partition: _told(message) for place, message in told.items()},
         {} if len(group.commits) >= len(logs) else _lettered(settings),
         settings.privacy.pseudonyms,
     )
+
+
+def _layout(settings: "Settings", partitions: int) -> str:
+    """What state is made with by these settings."""
+    from daywatch.privacy import pseudonyms_of
+    from windowing.calendar import Calendar
+    from windowing.ledger import encode_layout
+
+    key_id = pseudonyms_of(settings, partitions).key_id if settings.privacy.pseudonyms else None
+    return encode_layout(Calendar(settings.window.spec(), settings.zone), partitions, key_id)
 
 
 def _told(message: Any) -> "Told":
@@ -195,8 +206,6 @@ def _lettered(settings: "Settings") -> "dict[TopicPartition, int]":
 def _carry_out(settings: "Settings", plan: "Plan", groups: "KafkaGroups", upkeep: "RedisUpkeep") -> None:
     """Do what the plan says. Interrupted anywhere, workers refuse to start, and the same reset does the rest."""
     from stream.log import TopicPartition
-    from windowing.calendar import Calendar
-    from windowing.ledger import encode_layout
     from windowing.redis_store import RedisStore
 
     # groups first: without positions, but with results or state, every worker refuses to start; the other way round none would notice
@@ -212,8 +221,7 @@ def _carry_out(settings: "Settings", plan: "Plan", groups: "KafkaGroups", upkeep
     if not (plan.rebuilt or plan.empty):
         return
     store = RedisStore(settings.store.url, settings.namespace, **settings.store.options())
-    partitions = len(plan.rebuilt) or len(plan.empty)
-    layout = encode_layout(Calendar(settings.window.spec(), settings.zone), partitions)
+    layout = _layout(settings, len(plan.rebuilt) or len(plan.empty))
     try:
         for number in plan.empty:
             upkeep.reset(number, store.claim(number, layout).epoch, "", "", "")
