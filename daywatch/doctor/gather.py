@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PARTS_S: Final = 30.0
+_DOOR_S: Final = 6.0
+"""What finding out why a server does not let us in may take besides."""
 _BROKER: Final = 5
 """Times a question's limit: the questions to the broker follow one on another."""
 
@@ -65,11 +67,12 @@ def gather(settings: "Settings", clock: Clock, within_s: float) -> Facts:
     parts.start(lambda errand: _ask_parts(errand, needed))
     machine = _Errand()
     _look_around(machine, settings)
-    broker.wait(_BROKER * within_s)
-    store.wait(2 * within_s)
-    slow = f"the broker did not answer within {_BROKER * within_s:g} s"
+    for_broker_s, for_store_s = _BROKER * within_s + _DOOR_S, 2 * within_s + _DOOR_S
+    broker.wait(for_broker_s)
+    store.wait(for_store_s)
+    slow = f"the broker did not answer within {for_broker_s:g} s"
     topics, groups, logs = (broker.take(name, slow) for name in ("topics", "groups", "logs"))
-    stored = store.take("store", f"the store did not answer within {2 * within_s:g} s")
+    stored = store.take("store", f"the store did not answer within {for_store_s:g} s")
     last = _Errand().start(lambda errand: _ask_waiting(errand, kafka, wanted, (topics, groups, logs, stored)))
     last.wait(3 * within_s)
     parts.wait(_PARTS_S)

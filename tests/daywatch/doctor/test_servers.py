@@ -251,6 +251,22 @@ def test_a_wrong_password_and_missing_rights_are_told_without_the_password(tmp_p
         admin.close()
 
 
+def test_the_rights_that_the_documentation_grants_are_enough(tmp_path: Path, repository: Path) -> None:
+    page = (repository / "docs" / "security.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith("ACL SETUSER daywatch on ")]
+    with redis_with(tmp_path) as server:
+        admin = redis.Redis.from_url(server.url)
+        # not every version knows every command of the list
+        words = line.replace("NAMESPACE", "acme").replace("PASSWORD", "pw").split()[2:]
+        known = {str(name).lower() for name in admin.command()}
+        admin.execute_command("ACL", "SETUSER", *(word for word in words if word[0] != "+" or word[1:].partition("|")[0] in known))
+        admin.close()
+        found = found_with(settings_for(NOWHERE, server.url, store__username="daywatch", store__password="pw"))
+    assert {name for name in problems(found) if name.startswith(("store", "state"))} == set()
+    assert "store.permissions" not in found
+    assert "store.eviction" not in found
+
+
 def test_a_replica_and_a_node_of_a_cluster_are_not_taken_for_a_store(tmp_path: Path) -> None:
     with redis_with(tmp_path / "a", "--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "yes") as replica:
         assert "store.role" in problems(found_with(settings_for(NOWHERE, replica.url)))
