@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Knows nothing of a
 import os
 import sys
 
-from stream.errors import PipelineError, UsageError
+from stream.errors import PipelineError, UsageError, said_by_system
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
         _fail(str(error))
     except OSError as error:
         # a disk that is full, standard output that cannot take more: the system says it best, and names no more than a path
-        _fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or type(error).__name__}")
+        _fail(f"{f'{error.filename}: ' if error.filename else ''}{said_by_system(error)}")
     except MemoryError:
         _fail("out of memory; fewer users or days, a smaller batch or a larger machine would help")
     except Exception as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from detector.backend import Backend, judged
+from detector.matrix import ForeignWindow
 from detector.verdict import Verdict
 from sinks.alert_memory import Activity, Finding, decide, decode_findings, encode_findings
 from sinks.cycle import Cycle, PastRecords, Reading
@@ -19,7 +20,7 @@ from sinks.ocsf import Origin, alerting, detection_finding, encode
 from sinks.records import cloud_headers, verdict_record
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
-from stream.errors import PoisonError
+from stream.errors import PoisonError, RefusedError
 from stream.forget_request import forget_request, is_forget_request
 from stream.kinds import Millis
 from stream.log import Commit, Headers, Out, Outlet, Polled, Records, Source, TopicPartition
@@ -28,7 +29,7 @@ from stream.metrics import ALERT_ARRIVAL_SECONDS, ALERT_EVENT_SECONDS, ALERTS, D
 from stream.operations import Operations
 from stream.partitioner import partition_of
 from stream.telemetry import NO_TELEMETRY, Telemetry
-from windowing.record import Window, parse_window
+from windowing.record import Window, is_intact, parse_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +267,7 @@ class DetectWorker:
                 self.cycle.show_mark(number, raw.offset() or 0)
                 work.out.append(Out(TopicPartition(self._topics.verdicts, number), None, None, headers))
             elif isinstance(verdict, PoisonError):
+                self._check_version(found, row, verdict)
                 self._bury(found, row, verdict, work)
             elif verdict is not None:
                 origin = Origin(found.at.topic, number, raw.offset() or 0)
@@ -279,6 +281,18 @@ class DetectWorker:
                 memory = encode_findings(findings) if findings else None
                 work.out.append(Out(TopicPartition(self._topics.alert_memory, number), user, memory))
         work.commits[found.at] = Commit(found.next_offset, note.encode())
+
+    def _check_version(self, found: Records, row: int, error: PoisonError) -> None:
+        """Refuse to go on where windows come from another version: whole ones, of which each would be a dead letter.
+
+        Raises:
+            RefusedError: this window is whole, and lacks a feature.
+        """
+        if isinstance(error, ForeignWindow) and is_intact(found.values[row] or b""):
+            raise RefusedError(
+                f"{found.at.topic} holds windows that were made by another version of Daywatch: {error}",
+                "Judge them with that version, or with a model fitted to their features; or make them anew in a new namespace",
+            )
 
     def _drop(self, user: bytes, number: int, work: _Work) -> None:
         """Forget what was alerted of a user, and let whoever reads verdicts and alerts know that they are to do the same."""

@@ -1,5 +1,7 @@
 """The errors we raise on purpose. One type for each thing that somebody does differently about it."""
 
+import os
+import re
 from typing import ClassVar
 
 
@@ -43,3 +45,16 @@ class RefusedError(PipelineError):
     def __init__(self, told: str, cure: str = "") -> None:
         super().__init__(f"{told}. {cure}" if cure else told)
         self.told, self.cure = told, cure
+
+
+def said_by_system(error: OSError) -> str:
+    """What the operating system says is wrong, without what was being written or read.
+
+    >>> said_by_system(OSError(28, "No space left on device"))
+    'No space left on device'
+    >>> said_by_system(OSError("writing failed (os error 28): somewhere"))
+    'No space left on device'
+    """
+    # libraries that are not Python's own leave the number in the text
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return error.strerror or (os.strerror(int(number[1])) if number else type(error).__name__)

@@ -81,7 +81,7 @@ class RedisStore:
             at, state = self._redis.hmget(self._key(partition, "meta"), ["at", "state"])
         except RedisError as error:
             raise self._unreachable(error) from error
-        return _raw(at or b"").decode(), _raw(state or b"").decode()
+        return _text(at or b""), _text(state or b"")
 
     def begin(self, starts: Sequence[Start]) -> None:
         """Write starting positions and wait until they are on disk."""
@@ -219,6 +219,11 @@ class RedisStore:
     def close(self) -> None:
         """Let go of the connections."""
         self._redis.close()
+
+
+def _text(answer: bytes | str) -> str:
+    """What the server answered as text; what is none cannot be of ours, and whoever reads it finds that out."""
+    return _raw(answer).decode(errors="replace")
 
 
 def _raw(answer: bytes | str) -> bytes:

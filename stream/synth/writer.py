@@ -17,7 +17,7 @@ from typing import IO, Final, TypeAlias
 import numpy as np
 import polars as pl
 
-from stream.errors import ConfigurationError
+from stream.errors import ConfigurationError, said_by_system
 from stream.kinds import KINDS, Kind
 from stream.synth.attendance import Attendance
 from stream.synth.days import World, chunks, plan
@@ -91,7 +91,7 @@ def write_organisation(
         summary = Summary(users, days, seed, zone, counts, len(world.insiders), sum(map(len, key.values())))
         _write_manifest(out, summary, world)
     except OSError as error:
-        raise ConfigurationError(f"cannot write {out}: {error.strerror or type(error).__name__}") from error
+        raise ConfigurationError(f"cannot write {out}: {said_by_system(error)}") from error
     return summary
 
 

@@ -364,7 +364,7 @@ _RECORDS = (
             1,
             "no scorecard",
         ),
-        lambda place: [(place / name).touch() for name in "wva"],
+        lambda place: [(place / name).write_bytes(b"") for name in "wva"],
         ("score", ".", "--windows", "w", "--verdicts", "v", "--alerts", "a"),
     ),
     FileCase(

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,11 +59,11 @@ def ran(apache_kafka: ApacheKafka, redis_server: EmbeddedStore, tmp_path_factory
             key=broken.key,
             partition=1 - home if broken.elsewhere else home,
             headers=list(broken.headers),
-            on_delivery=lambda error, at, slug=broken.case.slug: sent.append(((at.topic(), at.partition(), at.offset()), slug)),
+            on_delivery=_placed(sent, broken.case.slug),
         )
         _good(site, producer, broken.kind, 2 * number + 1, home)
     for odd in ODD:
-        value = json.dumps(event(odd.kind, **{"id": "odd", "ts": "2010-01-04T12:00:00Z", "user": odd.user, **odd.fields}))
+        value = json.dumps(event(odd.kind) | {"id": "odd", "ts": "2010-01-04T12:00:00Z", "user": odd.user, **odd.fields})
         key = odd.user.encode()
         producer.produce(site.topic(odd.kind), value=value, key=key, partition=partition_of(key, PARTITIONS))
     for kind in KINDS:
@@ -77,6 +78,11 @@ def ran(apache_kafka: ApacheKafka, redis_server: EmbeddedStore, tmp_path_factory
         place = (headers["daywatch-topic"].decode(), int(headers["daywatch-partition"]), int(headers["daywatch-offset"]))
         letters.setdefault(slugs[place], []).append(letter)
     return Ran(site, said, letters)
+
+
+def _placed(sent: list[tuple[tuple[str, int, int], str]], slug: str) -> Callable[[object, Message], None]:
+    """Notes where a record has come to lie, under its case."""
+    return lambda _error, at: sent.append(((at.topic() or "", at.partition() or 0, at.offset() or 0), slug))
 
 
 def _good(site: Site, producer: Any, kind: Kind, number: int, partition: int) -> None:
