@@ -26,7 +26,7 @@ from stream.telemetry import NO_TELEMETRY, Beat, Telemetry
 
 _MOST_FAILURES = 60
 _LAYOUT_VERSION = 1
-_TELL_EVERY_MS: Millis = 5_000
+_TELL_EVERY_MS: Millis = 10_000
 
 
 class PastRecords(Protocol):

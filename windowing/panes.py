@@ -91,17 +91,19 @@ def _flush(kind: Kind, lines: dict[Kind, list[bytes]], frames: dict[Kind, list[p
 class Pane:
     """One stretch of time of all the users of a partition."""
 
-    __slots__ = ("_frames", "_settled", "duplicates")
+    __slots__ = ("_frames", "_settled", "_users", "duplicates")
 
     def __init__(self) -> None:
         self._frames: dict[Kind, list[pl.DataFrame]] = {}
         self._settled: dict[Kind, pl.DataFrame] = {}
+        self._users: pl.Series | None = None
         self.duplicates = dict.fromkeys(KINDS, 0)
 
     def append(self, kind: Kind, frame: pl.DataFrame) -> None:
         """Add events (with their `first` column) behind those that are there."""
         self._frames.setdefault(kind, []).append(frame)
         self._settled.pop(kind, None)
+        self._users = None
 
     def settled(self, kind: Kind) -> pl.DataFrame:
         """This pane's events of a kind, with `first`, without duplicates: the lowest offset of an id wins."""
@@ -120,8 +122,10 @@ class Pane:
 
     def users(self) -> pl.Series:
         """Everybody with an event here, sorted."""
-        found = [frame["user"].unique() for frames in self._frames.values() for frame in frames]
-        return pl.concat(found).unique().sort() if found else pl.Series("user", [], pl.String)
+        if self._users is None:
+            found = [frame["user"].unique() for frames in self._frames.values() for frame in frames]
+            self._users = pl.concat(found).unique().sort() if found else pl.Series("user", [], pl.String)
+        return self._users
 
 
 def users_of(panes: Iterable[Pane]) -> pl.Series:

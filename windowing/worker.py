@@ -67,7 +67,7 @@ from windowing.watch import Watch
 
 _MOST_FAILURES = 60
 _STANDS_MS: Millis = 2_000
-_TELL_EVERY_MS: Millis = 5_000
+_TELL_EVERY_MS: Millis = 10_000
 _LATE = "late"
 _HEARD_MS: Millis = 10_000
 """A log must have been found at its end for so long before its silence counts."""
