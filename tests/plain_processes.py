@@ -18,7 +18,7 @@ from typing import Any
 from tests.servers import REPOSITORY
 
 
-def until(true: Callable[[], Any], within_s: float = 120.0) -> Any:
+def until(true: Callable[[], Any], within_s: float = 300.0) -> Any:
     """Wait for a condition and return what it says, or fail by its name."""
     deadline = time.monotonic() + within_s
     while not (said := true()):

@@ -343,6 +343,15 @@ def test_every_command_line_of_the_file_works(site: Site, tmp_path: Path) -> Non
         assert worker.written() == []
 
 
+def test_the_judge_on_a_gpu_starts_and_stops(site: Site, smollm2: Path) -> None:
+    """Here on a processor: the model that comes with the image, by the same command line."""
+    assert site.start("topics").code() == 0
+    worker = healthy(site.start("detect-gpu"))
+    until(lambda: "metrics on" in worker.err)
+    assert worker.stop(30) == 0, worker.err[-2000:]
+    assert any(volume.endswith(":/home/daywatch") for volume in SERVICES["detect-gpu"]["volumes"]), "models are unpacked there"
+
+
 def test_the_help_that_the_image_gives_without_a_command(site: Site) -> None:
     shown = site.start("daywatch")
     assert shown.code() == 0
