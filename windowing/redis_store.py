@@ -14,7 +14,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from stream.errors import FencedError, PipelineError, StaleError
-from windowing.redis_access import connect, trouble, where
+from windowing.redis_access import connect, is_cluster, servers, trouble, where
 from windowing.store import Advance, Claimed, Erasure, Start, check_eviction
 
 _PAGE = 64  # blobs; a blob is at most a batch
@@ -58,12 +58,13 @@ class RedisStore:
             RefusedError: an eviction policy is set that can drop keys.
         """
         try:
-            policy = self._redis.config_get("maxmemory-policy").get("maxmemory-policy") or "noeviction"
+            policies = [server.config_get("maxmemory-policy").get("maxmemory-policy") or "noeviction" for server in servers(self._redis)]
         except ResponseError:
             return  # managed servers forbid CONFIG; the operator has been told in the documentation
         except RedisError as error:
             raise self._unreachable(error) from error
-        check_eviction(policy)
+        for policy in policies:
+            check_eviction(policy)
 
     def claim(self, partition: int, layout: str) -> Claimed:
         """Become the owner of a partition."""
@@ -73,7 +74,7 @@ class RedisStore:
             )
         except RedisError as error:
             raise self._unreachable(error) from error
-        return Claimed(int(epoch), held.decode(), at.decode(), state.decode(), tuple(sorted(int(pane) for pane in panes)), habits.decode())
+        return Claimed(int(epoch), _text(held), _text(at), _text(state), tuple(sorted(int(pane) for pane in panes)), _text(habits))
 
     def look(self, partition: int) -> tuple[str, str]:
         """Where a partition stands, and its state."""
@@ -95,15 +96,16 @@ class RedisStore:
             raise self._unreachable(error) from error
 
     def _wait_for_fsync(self) -> None:
-        if not int(self._redis.info("persistence").get("aof_enabled", 0)):
-            return
-        try:
-            self._redis.execute_command("WAITAOF", 1, 0, _FSYNC_TIMEOUT_MS)  # type: ignore[no-untyped-call]
-        except ResponseError:
-            # Redis before 7.2 has no WAITAOF: an explicit rewrite is the only command whose end means "on disk"
-            self._redis.bgrewriteaof()
-            while any(int(self._redis.info("persistence")[name]) for name in ("aof_rewrite_in_progress", "aof_rewrite_scheduled")):
-                time.sleep(0.01)
+        for server in servers(self._redis):
+            if not int(server.info("persistence").get("aof_enabled", 0)):
+                continue
+            try:
+                server.execute_command("WAITAOF", 1, 0, _FSYNC_TIMEOUT_MS)  # type: ignore[no-untyped-call]
+            except ResponseError:
+                # Redis before 7.2 has no WAITAOF: an explicit rewrite is the only command whose end means "on disk"
+                server.bgrewriteaof()
+                while any(int(server.info("persistence")[name]) for name in ("aof_rewrite_in_progress", "aof_rewrite_scheduled")):
+                    time.sleep(0.01)
 
     def panes(self, partition: int, panes: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
         """The blobs of these panes, a page of a list at a time."""
@@ -131,12 +133,15 @@ class RedisStore:
                 return
 
     def advance(self, changes: Sequence[Advance]) -> None:
-        """Carry out the changes, one script a partition, in one round trip."""
+        """Carry out the changes, one script a partition, in one round trip; on a cluster, one trip each."""
         try:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for change in changes:
-                    self._advance(*self._call(change), client=pipeline)
-                answers = pipeline.execute()
+            if is_cluster(self._redis):
+                answers = [self._advance(*self._call(change)) for change in changes]
+            else:
+                with self._redis.pipeline(transaction=False) as pipeline:
+                    for change in changes:
+                        self._advance(*self._call(change), client=pipeline)
+                    answers = pipeline.execute()
         except RedisError as error:
             raise self._unreachable(error) from error
         for change, answer in zip(changes, answers, strict=True):
@@ -172,7 +177,7 @@ class RedisStore:
             panes = self._redis.smembers(self._key(partition, "panes"))
         except RedisError as error:
             raise self._unreachable(error) from error
-        epoch, layout, at, state = (_raw(value or b"").decode() for value in found)
+        epoch, layout, at, state = (_text(value or b"") for value in found)
         return Claimed(int(epoch or 0), layout, at, state, tuple(sorted(int(pane) for pane in panes)))
 
     def tail(self, partition: int, pane: int, start: int) -> list[bytes]:

@@ -5,12 +5,14 @@ silent *now* needs a clock. What it has learned lies in the store with the posit
 """
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from stream.errors import RefusedError
 from stream.kinds import KINDS, Kind, Millis
 from stream.log import Records, TopicPartition
 from stream.operations import About, Noticed, Operation, Operations, count_refused
@@ -88,7 +90,21 @@ class Watch:
 
     @classmethod
     def restore(cls, standing: Mapping[str, Any], learned: str) -> "Watch":
-        """Put together what the store held."""
+        """Put together what the store held.
+
+        Raises:
+            RefusedError: it is none of ours.
+        """
+        try:
+            return cls._restored(standing, learned)
+        except (ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
+            raise RefusedError(
+                "the store holds habits of a topic that cannot be read: they are damaged, or something else wrote them",
+                "Use a new namespace, or reset this one",
+            ) from error
+
+    @classmethod
+    def _restored(cls, standing: Mapping[str, Any], learned: str) -> "Watch":
         found = cls()
         packed: Mapping[str, str] = json.loads(learned) if learned else {}
         for kind in KINDS:

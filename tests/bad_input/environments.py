@@ -237,7 +237,7 @@ def _recreated(around: Surroundings) -> Said:
 @_environment(
     "the windows' topic made anew",
     "detect",
-    "lies outside its log…the topic was made anew; use a new namespace",
+    "verdicts holds records…a topic that is made anew. Judging from the start would double them; use a new namespace",
     1,
     "nothing is judged twice or passed over",
 )
@@ -504,6 +504,22 @@ def _damaged_state(around: Surroundings) -> Said:
     server = redis.Redis.from_url(site.store_url)
     for number in range(2):
         server.hset(f"{site.namespace}:{{p{number}}}:meta", "at", b"\xff[[")
+    server.close()
+    return site.run(*WINDOW)
+
+
+@_environment(
+    "damaged habits in the store",
+    "window",
+    "the store holds habits of a topic that cannot be read…Use a new namespace, or reset this one",
+    1,
+    "what lies there is left alone",
+)
+def _damaged_habits(around: Surroundings) -> Said:
+    site = _worked(around)
+    server = redis.Redis.from_url(site.store_url)
+    for number in range(2):
+        server.hset(f"{site.namespace}:{{p{number}}}:meta", "habits", b'{"logon": "[[1], 5]"}')
     server.close()
     return site.run(*WINDOW)
 
