@@ -1,6 +1,10 @@
 """What every long-running command needs: to be asked to stop, and to say now and then how far it has come."""
 
+import os
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from stream.clock import SystemClock
@@ -13,7 +17,7 @@ class StopRequest:
     """Remembers SIGINT and SIGTERM from the moment when it is made. Ctrl-C for the second time interrupts whatever is still under way."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self._asked = self._at_once = False
         self._clock, self._spoke_ms = SystemClock(), 0
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, self._ask)
@@ -22,6 +26,17 @@ class StopRequest:
         if self._asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._asked = True
+        if self._at_once:
+            raise SystemExit(0)
+
+    @contextmanager
+    def ends_at_once(self) -> Iterator[None]:
+        """While the block runs, a request ends the process: it prepares, and there is nothing to finish."""
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
 
     def asked(self) -> bool:
         """Whether somebody asked this process to stop."""
@@ -34,3 +49,11 @@ class StopRequest:
             return False
         self._spoke_ms = now
         return True
+
+
+def leave_at_once(still_busy: bool) -> None:
+    """End the process now if a thread of it is still busy with what nobody waits for any more; everything of worth has been written."""
+    if still_busy:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

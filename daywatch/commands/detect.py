@@ -14,7 +14,7 @@ from daywatch.cli import settings_of
 from daywatch.logs import NOTICE
 from daywatch.model_meter import ModelMeter
 from daywatch.options import Adapter, Base, Precision, Share, Shots
-from daywatch.stopping import StopRequest
+from daywatch.stopping import StopRequest, leave_at_once
 from daywatch.watched import watched
 from stream.notes import logger_of, note
 from stream.telemetry import Telemetry
@@ -77,7 +77,8 @@ def detect(
     stop = StopRequest()
     view = _View(stop)
     with watched(settings, "detect", quiet=quiet) as telemetry:
-        judge = backend_of(settings)
+        with stop.ends_at_once():  # a large model takes minutes
+            judge = backend_of(settings)
         meter = ModelMeter(telemetry, judge)
         worker, close = _worker(settings, judge, until_done, telemetry)
 
@@ -92,6 +93,7 @@ def detect(
             close()
         meter.read()
         _summary(worker, judge, until_done)
+    leave_at_once(worker.left_judging)
 
 
 class _View:

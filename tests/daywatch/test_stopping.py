@@ -27,6 +27,15 @@ def test_a_signal_is_a_request_that_stays(sent: signal.Signals) -> None:
     assert stop.asked()
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_what_only_prepares_ends_at_once_and_well(sent: signal.Signals) -> None:
+    stop = StopRequest()
+    with pytest.raises(SystemExit) as ended, stop.ends_at_once():
+        signal.raise_signal(sent)
+    assert ended.value.code == 0
+    signal.raise_signal(signal.SIGTERM)  # afterwards a request waits for the batch, as ever
+
+
 def test_a_second_ctrl_c_does_not_wait() -> None:
     stop = StopRequest()
     signal.raise_signal(signal.SIGINT)
