@@ -26,7 +26,7 @@ _FORBIDDEN: Mapping[int, str] = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "use of a topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "use of a consumer group",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "use of a transactional id",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "an operation on the cluster",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "writing to any topic, or an operation on the cluster",
 }
 
 
@@ -158,7 +158,7 @@ class KafkaDoor:
         self._began = time.monotonic()
         try:
             properties: dict[str, Any] = {**self._client, "error_cb": self._note}
-            self.admin = AdminClient(properties, logger=_quiet())
+            self.admin = AdminClient(properties, logger=quiet_logger())
         except KafkaException as error:
             raise ConfigurationError(unusable(error.args[0].str())) from None
 
@@ -221,7 +221,7 @@ class KafkaDoor:
         return found[:4]
 
 
-def _quiet() -> logging.Logger:
+def quiet_logger() -> logging.Logger:
     """No lines of librdkafka's own, which would only confuse whoever runs a command: what matters comes as an error."""
     logger = logging.getLogger("stream.kafka_access")
     logger.addHandler(logging.NullHandler())

@@ -3,15 +3,14 @@
 Record timestamps are the wall clock of the moment of sending (librdkafka sets them). Knows nothing of events.
 """
 
-import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from stream.errors import TransientError
-from stream.kafka_access import forbidden, is_forbidden
+from stream.kafka_access import forbidden, is_forbidden, quiet_logger
 from stream.kafka_transactions import producer_config
 from stream.log import Headers
 
@@ -22,9 +21,6 @@ class KafkaEventSink:
     """A producer for topics that all have `partitions` partitions; `client` are librdkafka properties."""
 
     def __init__(self, client: Mapping[str, Any], partitions: int) -> None:
-        logger = logging.getLogger("stream.kafka_producer")
-        logger.addHandler(logging.NullHandler())
-        logger.propagate = False
         self._partitions = partitions
         self._failure: KafkaError | None = None
         self._producer = Producer(
@@ -39,7 +35,7 @@ class KafkaEventSink:
                 "delivery.report.only.error": True,
                 "on_delivery": self._on_delivery,
             },
-            logger=logger,
+            logger=quiet_logger(),
         )
 
     def send(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes], headers: Iterable[Headers] | None) -> None:
@@ -89,7 +85,7 @@ class KafkaEventSink:
         deadline = time.monotonic() + _GIVE_UP_AFTER_S
         left = len(self._producer)
         while left:
-            before, left = left, self._producer.flush(1.0)
+            before, left = left, self._watched(self._producer.flush, 1.0)
             self._check()
             if left < before:
                 deadline = time.monotonic() + _GIVE_UP_AFTER_S
@@ -111,8 +107,20 @@ class KafkaEventSink:
             return
 
     def _serve(self, timeout_s: float) -> None:
-        self._producer.poll(timeout_s)
+        self._watched(self._producer.poll, timeout_s)
         self._check()
+
+    def _watched(self, call: Callable[[float], int], timeout_s: float) -> int:
+        """Poll or flush. What ends a producer for good (not being allowed to write, say) the library raises from within any call."""
+        try:
+            return call(timeout_s)
+        except (KafkaException, SystemError) as error:
+            # and when a record's own bad news comes at the same time, as the cause of an error of Python's
+            found = error if isinstance(error, KafkaException) else error.__cause__
+            if not isinstance(found, KafkaException):
+                raise
+            self._failure = found.args[0]
+            return len(self._producer)
 
     def _check(self) -> None:
         if self._failure is not None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from stream.errors import ConfigurationError, FencedError, TransientError
-from stream.kafka_access import forbidden, is_forbidden
+from stream.kafka_access import forbidden, is_forbidden, quiet_logger
 
 TRANSACTION_TIMEOUT_MS = 10_000
 _GRACE_S = 3.0
@@ -84,8 +84,8 @@ class TransactionalProducer:
     ) -> None:
         """Say how to connect; `reopen` (or the first `transact`) does it. `on_log` is a `logging.Logger` for librdkafka's messages."""
         self._config = transactional_config(client, transactional_id)
-        if on_log is not None:
-            self._config["logger"] = on_log
+        # otherwise the library writes what ends a producer to standard error, besides the exception that says it
+        self._config["logger"] = on_log if on_log is not None else quiet_logger()
         self._on_step = on_step or (lambda _step: None)
         self._producer: Producer | None = None
         self._failures: list[KafkaError] = []
