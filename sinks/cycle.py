@@ -29,6 +29,10 @@ _LAYOUT_VERSION = 1
 _TELL_EVERY_MS: Millis = 10_000
 
 
+class StoppedError(PipelineError):
+    """Somebody asked to stop, and what is under way would take too long: drop it. Nothing of it is committed, so it is done again later."""
+
+
 class PastRecords(Protocol):
     """Records that are committed already, read outside of any group."""
 
@@ -216,6 +220,9 @@ class Cycle:
                 self.step()
                 finished = self._pace.until_done and self.all_done()
                 failures = 0
+            except StoppedError:
+                self._forget()
+                break
             except TransientError as error:
                 failures += 1
                 self._after_failure(error, failures)
@@ -226,7 +233,7 @@ class Cycle:
                 break
         try:
             self._work.finish()
-        except TransientError:
+        except (StoppedError, TransientError):
             # whatever of it took effect, the next start finds out
             self._forget()
         self._tell(at_once=True)

@@ -7,7 +7,6 @@ is the cycle's business (`sinks/cycle.py`).
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from detector.verdict import Verdict
 from sinks.alert_memory import Activity, Finding, decide, decode_findings, encode_findings
 from sinks.cycle import Cycle, PastRecords, Reading
 from sinks.ocsf import Origin, alerting, detection_finding, encode
+from sinks.patience import Patience
 from sinks.records import cloud_headers, verdict_record
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
@@ -128,7 +128,7 @@ class DetectWorker:
         doubled = f"{lost}. Judging from the start would double them; use a new namespace"
         reading = Reading("detect", topics.windows, topics.partitions, topics.verdicts, doubled, settings.batch_windows)
         self.cycle = Cycle(source, outlet, past, reading, settings, self, clock, wait, telemetry, operations)
-        self._judging = ThreadPoolExecutor(1, "judge") if settings.prefetch else None
+        self._judging = Patience("judge") if settings.prefetch else None
         self._in_hand: _Batch | None = None
         """With `prefetch`: the batch that is being judged. Of the same assignment as what the cycle holds; nothing of it is committed."""
         self._memory: dict[int, dict[bytes, tuple[Finding, ...]]] = {}
@@ -150,12 +150,19 @@ class DetectWorker:
         return self.cycle.partitions
 
     @property
+    def left_judging(self) -> bool:
+        """Whether it stopped without waiting for the backend, whose thread may be busy for minutes more."""
+        return self._judging is not None and self._judging.left
+
+    @property
     def done(self) -> bool:
         """Whether all that lay in its own partitions when this worker started has been dealt with."""
         return self.cycle.done
 
     def run(self, stop: Callable[[], bool], after_step: Callable[["DetectWorker"], None] = lambda _: None) -> None:
         """Work until told to stop, or, with `until_done`, until everything that was there has been worked off: see `Cycle.run`."""
+        if self._judging is not None:
+            self._judging.stop = stop
         self.cycle.run(stop, lambda: after_step(self))
 
     def step(self) -> None:
@@ -205,7 +212,7 @@ class DetectWorker:
         if self._judging is None:
             verdicts = self._judged(windows)
             return _Batch(polled, records, reads, work, lambda: verdicts)
-        return _Batch(polled, records, reads, work, self._judging.submit(self._judged, windows).result)
+        return _Batch(polled, records, reads, work, self._judging.begin(self._judged, windows))
 
     def _judged(self, windows: Sequence[Window]) -> list[Verdict | PoisonError]:
         began = time.perf_counter()

@@ -16,6 +16,7 @@ from detector.logline.labels import LineLabel
 from detector.logline.lines import record_line
 from sinks.cycle import Cycle, PastRecords, Reading
 from sinks.line_alert import line_alert
+from sinks.patience import Patience
 from sinks.records import cloud_headers
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
@@ -132,6 +133,7 @@ class TriageWorker:
         reading = Reading("classify", topics.lines, topics.partitions, topics.labels, doubled, settings.batch_lines)
         self.cycle = Cycle(source, outlet, past, reading, settings, self, clock, wait, telemetry, operations)
         self._done = Totals()
+        self._labelling = Patience("label")
 
     @property
     def totals(self) -> Totals:
@@ -143,8 +145,14 @@ class TriageWorker:
         """Numbers of the partitions held."""
         return self.cycle.partitions
 
+    @property
+    def left_labelling(self) -> bool:
+        """Whether it stopped without waiting for the model, whose thread may be busy for a while."""
+        return self._labelling.left
+
     def run(self, stop: Callable[[], bool], after_step: Callable[["TriageWorker"], None] = lambda _: None) -> None:
         """Work until told to stop, or, with `until_done`, until everything that was there has been worked off: see `Cycle.run`."""
+        self._labelling.stop = stop
         self.cycle.run(stop, lambda: after_step(self))
 
     def step(self) -> None:
@@ -176,7 +184,7 @@ class TriageWorker:
         totals = Totals()
         reads = [self._read(found, out, totals) for found in batch]
         # labelled before the transaction opens, which must stay short; all partitions together, which is cheaper
-        said = iter(self._labels.labels([read.line for lines in reads for read in lines]))
+        said = iter(self._labelling.begin(self._labels.labels, [read.line for lines in reads for read in lines])())
         for found, lines in zip(batch, reads, strict=True):
             for read in lines:
                 self._say(found, read, next(said), out, totals)

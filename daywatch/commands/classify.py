@@ -178,7 +178,7 @@ def _triage(
     quiet: bool,
 ) -> None:
     from daywatch.logs import NOTICE
-    from daywatch.stopping import StopRequest
+    from daywatch.stopping import StopRequest, leave_at_once
     from daywatch.watched import watched
     from stream.notes import logger_of, note
 
@@ -199,6 +199,7 @@ def _triage(
         finally:
             close()
         say(worker, NOTICE, "summary")
+    leave_at_once(worker.left_labelling)
 
 
 def _worker(
