@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Asked
-from confluent_kafka.admin import AdminClient
 
 from stream.errors import RefusedError, TransientError
 from stream.groups import Group, Member
+from stream.kafka_access import KafkaDoor, forbidden, is_forbidden
 from stream.kafka_consumer import Place, bounds
 from stream.log import Commit, TopicPartition
 
@@ -26,11 +26,24 @@ class KafkaGroups:
 
     Raises:
         TransientError: the broker does not answer, from any method.
+        ConfigurationError: it does not let us in, or forbids it, from any method.
     """
 
     def __init__(self, client: Mapping[str, Any]) -> None:
         self._client = dict(client)
-        self._admin = AdminClient(self._client)
+        self._door = KafkaDoor(client)
+        self._inside = False
+
+    @property
+    def _admin(self) -> Any:
+        """The client, once it has been let in: what is asked of a broker that does not would only time out."""
+        if not self._inside:
+            try:
+                self._door.list_topics(within_s=_WITHIN_S)
+            except KafkaException as error:
+                raise _failed(error) from error
+            self._inside = True
+        return self._door.admin
 
     def names(self) -> list[str]:
         """Names of all groups that the broker knows, sorted."""
@@ -113,6 +126,8 @@ class KafkaGroups:
         except TimeoutError as error:
             raise TransientError(f"the broker has not answered for {_WITHIN_S:.0f} s") from error
         except KafkaException as error:
+            if is_forbidden(error.args[0]):
+                raise forbidden(error.args[0]) from error
             raise _failed(error) from error
 
 
