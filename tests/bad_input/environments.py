@@ -3,11 +3,12 @@
 import json
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import redis
@@ -34,7 +35,15 @@ class Surroundings:
 
     def __init__(self, place: Path, bootstrap_servers: str, store_url: str) -> None:
         self._place, self.bootstrap_servers, self.store_url = place, bootstrap_servers, store_url
-        self._stores: list[EmbeddedStore] = []
+        self._lock = Lock()
+        self._worked: Site | None = None
+
+    @contextmanager
+    def worked(self) -> Iterator[Site]:
+        """A site that has worked before, for those who leave it as it is; one at a time."""
+        with self._lock:
+            self._worked = self._worked or _worked(self)
+            yield self._worked
 
     def site(self, **more: Any) -> Site:
         """A namespace of its own in a directory of its own."""
@@ -44,7 +53,7 @@ class Surroundings:
         return replace(site, place=place, **more)
 
     @contextmanager
-    def store(self, *options: str) -> Any:
+    def store(self, *options: str) -> Iterator[EmbeddedStore]:
         """A Redis of one's own."""
         site = self.site()
         store = EmbeddedStore(site.place, redis_program(), options)
@@ -289,11 +298,11 @@ def _foreign_commits(around: Surroundings) -> Said:
     "an alert memory of another program", "detect", "alert memory cannot be read…use a new namespace", 1, "no alert is raised anew"
 )
 def _foreign_memory(around: Surroundings) -> Said:
-    site = _worked(around)
-    producer = site.producer()
-    producer.produce(site.topic("alert-memory"), key=b"ana", value=b"{broken", partition=partition_of(b"ana", 2))
-    assert producer.flush(30) == 0
-    return site.run("detect", "--until-done")
+    with around.worked() as site:
+        producer = site.producer()
+        producer.produce(site.topic("alert-memory"), key=b"ana", value=b"{broken", partition=partition_of(b"ana", 2))
+        assert producer.flush(30) == 0
+        return site.run("detect", "--until-done")
 
 
 @_environment(
@@ -304,12 +313,14 @@ def _foreign_memory(around: Surroundings) -> Said:
     _WAITS,
 )
 def _other_hop(around: Surroundings) -> Said:
-    return _worked(around).run("window", "--hop", "6h", "--until-done")
+    with around.worked() as site:
+        return site.run("window", "--hop", "6h", "--until-done")
 
 
 @_environment("another zone than before", "window", "window state was made with zone = UTC, and the settings say Europe/Berlin", 1, _WAITS)
 def _other_zone(around: Surroundings) -> Said:
-    return _worked(around).run(*WINDOW, "--zone", "Europe/Berlin")
+    with around.worked() as site:
+        return site.run(*WINDOW, "--zone", "Europe/Berlin")
 
 
 @_environment(
@@ -385,13 +396,13 @@ def _emptied(around: Surroundings) -> Said:
     "neither organisation's state is touched",
 )
 def _mixed_brokers(around: Surroundings) -> Said:
-    site = _worked(around)
     broker = EmbeddedBroker(around.site().place)
     broker.start()
     try:
-        other = replace(site, bootstrap_servers=broker.bootstrap_servers, more={"DAYWATCH_KAFKA__EMBEDDED": "true"})
-        other.create_topics()
-        return other.run(*WINDOW)
+        with around.worked() as site:
+            other = replace(site, bootstrap_servers=broker.bootstrap_servers, more={"DAYWATCH_KAFKA__EMBEDDED": "true"})
+            other.create_topics()
+            return other.run(*WINDOW)
     finally:
         broker.stop()
 
@@ -404,8 +415,7 @@ def _mixed_brokers(around: Surroundings) -> Said:
     "nothing is counted from the middle",
 )
 def _mixed_stores(around: Surroundings) -> Said:
-    site = _worked(around)
-    with around.store() as store:
+    with around.worked() as site, around.store() as store:
         return replace(site, store_url=store.url).run(*WINDOW)
 
 

@@ -40,7 +40,9 @@ class Ran:
 @pytest.fixture(scope="module")
 def ran(apache_kafka: ApacheKafka, redis_server: EmbeddedStore, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """All broken records, a good one before and behind each, in one run."""
-    site = Site(tmp_path_factory.mktemp("site"), apache_kafka.bootstrap_servers, redis_server.url)
+    # whether so many dead letters stop a replay is not the question here
+    more = {"DAYWATCH_DEAD_LETTERS__SHARE": "1"}
+    site = Site(tmp_path_factory.mktemp("site"), apache_kafka.bootstrap_servers, redis_server.url, more=more)
     # an operator who lets large records in has raised this for the event topics, and for no other
     site.create_topics(PARTITIONS, [kind.value for kind in KINDS if kind is not Kind.HTTP])
     site.create_topics(PARTITIONS, ["http"], max_message_bytes="4000000")
