@@ -193,11 +193,12 @@ def _whole_address(url: str) -> str:
 
 
 class StoreSettings(_Group):
-    """Where the Redis-protocol store is and how to be let in."""
+    """Where the Redis-protocol store is, of what kind, and how to be let in."""
 
     url: Annotated[str, AfterValidator(_whole_address)] = Field(
         default="redis://127.0.0.1:6379/0", pattern=r"^(redis|rediss|unix)://", repr=False
     )
+    cluster: bool = Field(default=False, description="The server is one of a Redis Cluster.")
     username: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
@@ -210,6 +211,8 @@ class StoreSettings(_Group):
     @model_validator(mode="after")
     def _fits_together(self) -> "StoreSettings":
         parts = urlsplit(self.url)
+        if self.cluster and (parts.scheme == "unix" or parts.path not in ("", "/", "/0")):
+            raise ValueError("cluster: a cluster has hosts and database 0 only; let store.url be redis://host:6379/0")
         named = {name for name, _ in parse_qsl(parts.query)}
         for name, there in (("username", parts.username or "username" in named), ("password", parts.password or "password" in named)):
             if there and getattr(self, name) is not None:
@@ -220,12 +223,13 @@ class StoreSettings(_Group):
         _pair(self.ssl_certificate_location, self.ssl_key_location)
         return self
 
-    def options(self) -> dict[str, str]:
-        """What a client is made with besides the address, in redis-py's names."""
+    def options(self) -> dict[str, Any]:
+        """What a client is made with besides the address, in redis-py's names; `cluster` is ours."""
         names = {"username": "username", "password": "password", "ssl_ca_location": "ssl_ca_certs"}
         names |= {"ssl_certificate_location": "ssl_certfile", "ssl_key_location": "ssl_keyfile", "ssl_key_password": "ssl_password"}
         found = {theirs: getattr(self, ours) for ours, theirs in names.items()}
-        return {name: _plain(value) for name, value in found.items() if value is not None}
+        chosen: dict[str, Any] = {name: _plain(value) for name, value in found.items() if value is not None}
+        return chosen | ({"cluster": True} if self.cluster else {})
 
 
 def _plain(value: object) -> str:

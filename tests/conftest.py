@@ -20,7 +20,7 @@ from tests.detector.model_fixtures import (  # noqa: F401 - fixtures, for every 
     tiny_qwen3_5,
     tiny_qwen3_5_composite,
 )
-from tests.servers import ApacheKafka, EmbeddedBroker, EmbeddedStore, kafka_launcher, redis_program
+from tests.servers import ApacheKafka, EmbeddedBroker, EmbeddedStore, RedisCluster, kafka_launcher, redis_program
 
 # on a busy machine a single example may take long; a slow test is no wrong one
 hypothesis.settings.register_profile("daywatch", deadline=None)
@@ -57,6 +57,20 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS
     if program is None:
         pytest.skip("no Redis: needs redis-server on the PATH or DAYWATCH_TEST_REDIS=PROGRAM")
     yield from _running_store(EmbeddedStore(tmp_path_factory.mktemp("redis"), program))
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """A Redis Cluster of three servers; skips where there is no Redis to be had."""
+    program = redis_program()
+    if program is None:
+        pytest.skip("no Redis: needs redis-server on the PATH or DAYWATCH_TEST_REDIS=PROGRAM")
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"), program)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,25 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from daywatch.embedded import EmbeddedBroker, EmbeddedStore, free_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-__all__ = ["ApacheKafka", "EmbeddedBroker", "EmbeddedStore", "create_topics", "kafka_launcher", "read_values", "redis_program"]
+__all__ = [
+    "ApacheKafka",
+    "EmbeddedBroker",
+    "EmbeddedStore",
+    "RedisCluster",
+    "create_topics",
+    "kafka_launcher",
+    "read_values",
+    "redis_program",
+]
 
 
 def kafka_launcher() -> Path | None:
@@ -98,6 +109,56 @@ class ApacheKafka:
         )
         if done.returncode:
             raise RuntimeError(f"kafka {action} failed: {done.stderr.strip()}")
+
+
+class RedisCluster:
+    """Three redis-servers that share the keys out between them; `url` is the first one's."""
+
+    def __init__(self, directory: Path, program: str) -> None:
+        self._buses = [free_port() for _ in range(3)]
+        self.stores = [
+            EmbeddedStore(directory / str(number), program, ["--cluster-enabled", "yes", "--cluster-port", str(bus)])
+            for number, bus in enumerate(self._buses)
+        ]
+
+    @property
+    def url(self) -> str:
+        return self.stores[0].url
+
+    def start(self) -> None:
+        """Start them, let them meet, deal the slots, and wait until each knows of all."""
+        from redis import Redis
+
+        for store in self.stores:
+            store.start()
+        clients = [Redis.from_url(store.url) for store in self.stores]
+        edges = [0, 5_461, 10_923, 16_384]
+        for number, client in enumerate(clients):
+            client.execute_command("CLUSTER ADDSLOTSRANGE", edges[number], edges[number + 1] - 1)
+            client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+            clients[0].execute_command("CLUSTER MEET", "127.0.0.1", int(store_port(self.stores[number].url)), self._buses[number])
+        deadline = time.monotonic() + 120
+        while not all(self._knows_all(client) for client in clients):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the servers do not become a cluster")
+            time.sleep(0.05)
+        for client in clients:
+            client.close()
+
+    @staticmethod
+    def _knows_all(client: Any) -> bool:
+        told = client.execute_command("CLUSTER INFO")
+        facts = told if isinstance(told, dict) else dict(line.split(":") for line in told.decode().split())
+        return facts["cluster_state"] == "ok" and facts["cluster_known_nodes"] == "3" and facts["cluster_size"] == "3"
+
+    def stop(self) -> None:
+        for store in self.stores:
+            store.stop()
+
+
+def store_port(url: str) -> str:
+    """The port in a store's address."""
+    return url.rpartition(":")[2].partition("/")[0]
 
 
 def create_topics(bootstrap_servers: str, names: Iterable[str], partitions: int = 4, **config: str) -> None:

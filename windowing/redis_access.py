@@ -8,11 +8,12 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.cluster import RedisCluster
+from redis.exceptions import AuthenticationError, MovedError, NoPermissionError, RedisClusterException, RedisError
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
@@ -53,19 +54,22 @@ class Server:
         return self.path or f"{self.host}:{self.port}"
 
 
-def connect(url: str, settings: str = "store.", *, retries: int = 5, **options: Any) -> redis.Redis:
-    """A client that tries again for a few seconds what may pass, and nothing else. It connects when it is first used.
+def connect(url: str, settings: str = "store.", *, retries: int = 5, cluster: bool = False, **options: Any) -> redis.Redis:
+    """A client that tries again for a few seconds what may pass, and nothing else. It connects when it is first used, to a cluster at once.
 
     Args:
         url: the server's address; begins with `rediss://` for TLS.
         settings: what the names of the settings begin with, for messages.
         retries: how often a failure that may pass is tried again.
+        cluster: the server is one of a Redis Cluster; the others are asked for what they hold.
         options: as for redis-py.
 
     Raises:
         ConfigurationError: a certificate or a key cannot be used; from any use of the client, too: the server does not let us in.
+        TransientError: a cluster cannot be reached.
     """
-    client = redis.Redis.from_url(url, **{"socket_timeout": 30, "socket_connect_timeout": _CONNECT_S, **options})
+    options = {"socket_timeout": 30, "socket_connect_timeout": _CONNECT_S, **options}
+    client = redis.Redis.from_url(url, **options)
     connection = client.get_connection_kwargs()
     _check_files(connection, settings)
     server = Server(
@@ -79,12 +83,51 @@ def connect(url: str, settings: str = "store.", *, retries: int = 5, **options: 
         settings=settings,
     )
     client.set_retry(_OnlyWhatMayPass(server, _Met(), retries))
-    return client
+    return _cluster_of(client, server, url, retries, options) if cluster else client
+
+
+class _Cluster(RedisCluster):
+    """A cluster's client; what it cannot do for the moment is a connection that failed."""
+
+    def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        """Ask the server that holds the key."""
+        try:
+            return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+        except RedisClusterException as error:
+            raise NoConnection("the cluster does not hold every key at present") from error
+
+
+def _cluster_of(client: redis.Redis, server: Server, url: str, retries: int, options: Mapping[str, Any]) -> redis.Redis:
+    try:
+        client.ping()  # why it does not let us in is told here
+        whole = _Cluster.from_url(url, retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries), **options)
+    except RedisClusterException:
+        raise ConfigurationError(
+            f"{server.settings}cluster: the server at {server} belongs to no cluster that answers; take this away, or mend the cluster"
+        ) from None
+    except RedisError as error:
+        raise trouble(error, f"store at {server}", f"{server.settings}url") from error
+    finally:
+        client.close()
+    return cast("redis.Redis", whole)  # it has the same commands
+
+
+def is_cluster(client: object) -> bool:
+    """Whether it is a client of a whole cluster, where scripts do not go into pipelines."""
+    return isinstance(client, RedisCluster)
+
+
+def servers(client: redis.Redis) -> list[redis.Redis]:
+    """A client of each server that may be written to: what one says of itself, the others of a cluster may say otherwise."""
+    if not is_cluster(client):
+        return [client]
+    whole = cast("RedisCluster", client)
+    return [whole.get_redis_connection(node) for node in whole.get_primaries()]  # type: ignore[no-untyped-call]
 
 
 def where(client: redis.Redis) -> str:
-    """Host and port of a client's server, or its socket: an address may hold a password."""
-    connection = client.get_connection_kwargs()
+    """Host and port of a client's server, or its socket: an address may hold a password. Of a cluster, of its first."""
+    connection = servers(client)[0].get_connection_kwargs()
     return str(connection.get("path") or f"{connection.get('host') or 'localhost'}:{connection.get('port') or 6379}")
 
 
@@ -95,6 +138,8 @@ def trouble(error: RedisError, server: str, url: str = "store.url") -> Transient
         command = re.search(r"run the '([a-z|_-]+)' command", str(error))
         what = f"the command {command[1].upper()}" if command else "a key or a command"
         return ConfigurationError(f"{server} forbids this user {what}; grant it what docs/security.md lists (ACL SETUSER)")
+    if isinstance(error, MovedError):
+        return ConfigurationError(f"{url}: {server} is one of a cluster; set store.cluster = true")
     if (mend := next((mend for word, mend in _MENDS.items() if word in str(error)), None)) is not None:
         return RefusedError(f"{server} {mend}; nothing is lost: what was not written is read again")
     # the class says what happened; the text of a server's reply may quote keys

@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from stream.errors import FencedError, PipelineError
-from windowing.redis_access import connect, trouble, where
+from windowing.redis_access import connect, servers, trouble, where
 from windowing.redis_store import key_of
 from windowing.upkeep import Held, Memory
 
@@ -63,10 +63,10 @@ class RedisUpkeep:
     def memory(self) -> Memory:
         """The server's memory, of all namespaces and whatever else lies there."""
         try:
-            told: Mapping[str, Any] = self._redis.info("memory")
+            told: list[Mapping[str, Any]] = [server.info("memory") for server in servers(self._redis)]
         except RedisError as error:
             raise self._unreachable(error) from error
-        return Memory(int(told.get("used_memory", 0)), int(told.get("maxmemory", 0)))
+        return Memory(*(sum(int(one.get(name, 0)) for one in told) for name in ("used_memory", "maxmemory")))
 
     def reset(self, number: int, epoch: int, at: str, state: str, layout: str) -> None:
         """Let a partition hold nothing but this: one step for the server. The epoch, which grows for ever, stays.
