@@ -5,18 +5,22 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from stream.errors import FencedError, RefusedError, StaleError, TransientError
+from daywatch.embedded import EmbeddedStore
+from stream.errors import ConfigurationError, FencedError, RefusedError, StaleError, TransientError
+from tests.servers import RedisCluster, redis_program
 from windowing.redis_store import RedisStore
+from windowing.redis_upkeep import RedisUpkeep
 from windowing.store import Advance, MemoryStore, Start, WindowStore
 
 
-@pytest.fixture(params=["memory", "valkey", "redis"])
+@pytest.fixture(params=["memory", "valkey", "redis", "cluster"])
 def store(request: pytest.FixtureRequest, namespace: str) -> Iterator[WindowStore]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    server = request.getfixturevalue(f"{request.param}_server")
-    found = RedisStore(server.url, namespace)
+    cluster = request.param == "cluster"
+    server = request.getfixturevalue("redis_cluster" if cluster else f"{request.param}_server")
+    found = RedisStore(server.url, namespace, cluster=cluster)
     yield found
     found.close()
 
@@ -122,3 +126,53 @@ def test_a_store_that_may_evict_is_refused(redis_server, namespace: str) -> None
 def test_a_store_that_is_not_there_is_a_passing_trouble(namespace: str) -> None:
     with pytest.raises(TransientError, match="ConnectionError"):
         RedisStore("redis://127.0.0.1:1/0", namespace).claim(0, "layout")
+
+
+def claim_all(store: RedisStore, partitions: int = 8) -> dict[int, int]:
+    return {partition: store.claim(partition, "layout").epoch for partition in range(partitions)}
+
+
+def test_a_cluster_is_taken_for_one_and_nothing_else_is(redis_cluster: RedisCluster, redis_server: EmbeddedStore, namespace: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"store\.cluster"):
+        RedisStore(redis_server.url, namespace, cluster=True)
+    alone = RedisStore(redis_cluster.url, namespace)
+    with pytest.raises(ConfigurationError, match=r"set store\.cluster = true"):
+        claim_all(alone)  # the first server holds a third of all keys
+    alone.close()
+
+
+def test_a_cluster_keeps_partitions_on_different_servers_and_one_trip_serves_many(redis_cluster: RedisCluster, namespace: str) -> None:
+    store = RedisStore(redis_cluster.url, namespace, cluster=True)
+    epochs = claim_all(store)
+    store.begin([Start(partition, epoch, "start", "fresh") for partition, epoch in epochs.items()])
+    changes = [Advance(partition, epoch, "start", "a", "s", appends=[(7, b"x")]) for partition, epoch in epochs.items()]
+    store.advance(changes)
+    store.advance(changes)
+    assert [store.look(partition) for partition in epochs] == [("a", "s")] * 8
+    upkeep = RedisUpkeep(redis_cluster.url, namespace, cluster=True)
+    assert upkeep.partitions() == list(range(8))
+    assert all(upkeep.look(partition).panes == (7,) for partition in epochs)
+    upkeep.close()
+    store.close()
+    holding = []
+    for server in redis_cluster.stores:
+        with redis.Redis.from_url(server.url) as client:
+            holding.append(sum(1 for _ in client.scan_iter(match=f"{namespace}:*:meta")))
+    assert sum(holding) == 8
+    assert all(holding), "every server has its share"
+
+
+def test_a_cluster_whose_server_is_gone_is_worth_another_try(tmp_path_factory: pytest.TempPathFactory, namespace: str) -> None:
+    program = redis_program()
+    if program is None:
+        pytest.skip("no Redis: needs redis-server on the PATH or DAYWATCH_TEST_REDIS=PROGRAM")
+    cluster = RedisCluster(tmp_path_factory.mktemp("dying"), program)
+    try:
+        cluster.start()
+        store = RedisStore(cluster.url, namespace, cluster=True, retries=1, socket_timeout=2)
+        cluster.stores[2].kill()
+        with pytest.raises(TransientError):
+            claim_all(store)
+        store.close()
+    finally:
+        cluster.stop()
