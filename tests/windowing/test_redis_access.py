@@ -13,9 +13,12 @@ from stream.errors import ConfigurationError, PipelineError, TransientError
 from stream.tls import Spoken
 from tests.secure_servers import KEY_PASSWORD, PASSWORD, Certificates, SecureRedis
 from tests.servers import redis_program
+from windowing.identities import Revealed
 from windowing.redis_access import Server, connect, trouble, why_refused
+from windowing.redis_identities import RedisIdentities
 from windowing.redis_store import RedisStore
-from windowing.store import Advance, Start
+from windowing.redis_upkeep import RedisUpkeep
+from windowing.store import Advance, Erasure, Start
 
 
 @dataclass
@@ -27,12 +30,19 @@ class Place:
     mutual: SecureRedis
 
 
-def least(page: str, namespace: str, *, without: tuple[str, ...] = ()) -> str:
+def operators(page: str) -> str:
+    """What docs/security.md grants the commands of operators besides."""
+    more = re.search(r"^(\+scan .*)$", page, re.MULTILINE)
+    assert more is not None
+    return more[1]
+
+
+def least(page: str, namespace: str) -> str:
     """The rule of docs/security.md, as a line of an ACL file."""
     rule = re.search(r"^ACL SETUSER daywatch (on .*)$", page, re.MULTILINE)
     assert rule is not None
-    # this redis-server need not know commands that came later
-    words = [word for word in rule[1].split() if word not in ("+waitaof", *without)]
+    # a redis-server need not know a command that came later
+    words = [word for word in rule[1].split() if word != "+waitaof"]
     return "user worker " + " ".join(words).replace("PASSWORD", PASSWORD).replace("NAMESPACE", namespace)
 
 
@@ -44,9 +54,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterato
     directory = tmp_path_factory.mktemp("secure-redis")
     certificates = Certificates.make(directory / "certificates")
     page = (repository / "docs" / "security.md").read_text(encoding="utf-8")
+    worker = least(page, "acme")
     users = [
-        "user default off", least(page, "acme"), f"user owner on >{PASSWORD} ~* &* +@all",
-        least(page, "acme", without=("+rpush",)).replace("user worker", "user hindered"),
+        "user default off", worker, f"{worker} {operators(page)}".replace("user worker", "user operator"),
+        worker.replace(" +rpush", "").replace("user worker", "user hindered"), f"user owner on >{PASSWORD} ~* &* +@all",
     ]  # fmt: skip
     passwords = SecureRedis(directory / "passwords", program, certificates, users)
     mutual = SecureRedis(directory / "mutual", program, certificates, mutual=True)
@@ -78,6 +89,29 @@ def used(url: str, namespace: str, **options: object) -> None:
 
 def test_a_worker_lives_with_no_more_than_the_page_grants_over_tls(place: Place) -> None:
     used(place.passwords.tls, "acme", username="worker", password=PASSWORD, ssl_ca_certs=place.certificates.authority.certificate)
+
+
+def test_an_operators_commands_need_no_more_than_the_page_grants(place: Place) -> None:
+    door = {"username": "operator", "password": PASSWORD, "ssl_ca_certs": place.certificates.authority.certificate}
+    store, upkeep = RedisStore(place.passwords.tls, "acme", **door), RedisUpkeep(place.passwords.tls, "acme", **door)
+    identities = RedisIdentities(place.passwords.tls, "acme", "store.", **door)
+    claimed = store.claim(3, "layout")
+    store.begin([Start(3, claimed.epoch, "start", "fresh")])
+    store.advance([Advance(3, claimed.epoch, "start", "next", "s", appends=[(1, b"x")], profiles=[("ana", b"p")])])
+    assert 3 in upkeep.partitions()
+    assert upkeep.look(3).panes == (1,)
+    assert (upkeep.look(3).bytes or 0) > 0
+    assert upkeep.memory().used > 0
+    assert store.knows(3, "ana")
+    store.erase(Erasure(3, claimed.epoch, "next", "later", "s", blobs=[(1, 0, b"y")], users=["ana"]))
+    assert (store.tail(3, 1, 0), store.knows(3, "ana")) == ([b"y"], False)
+    upkeep.reset(3, store.claim(3, "layout").epoch, "", "", "")
+    assert upkeep.look(3).panes == ()
+    identities.keep({"u-1": "ana"})
+    assert identities.look_up("u-1") == "ana"
+    identities.record(Revealed(1, "bo", "because", "u-1", True))
+    assert len(identities.log()) == 1
+    assert identities.forget(["u-1"], "ana") == 1
 
 
 def test_user_and_password_may_stand_in_the_address(place: Place) -> None:
