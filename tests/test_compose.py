@@ -346,8 +346,6 @@ def test_every_command_line_of_the_file_works(site: Site, tmp_path: Path) -> Non
 def test_the_judge_on_a_gpu_starts_and_stops(site: Site, smollm2: Path) -> None:
     """Here on a processor: the model that comes with the image, by the same command line."""
     assert site.start("topics").code() == 0
-    early = healthy(site.start("detect-gpu"))
-    assert early.stop(30) == 0, "it is still loading the model, and ends all the same"
     worker = site.start("detect-gpu")
     ready = [part.replace("/healthz", "/readyz") for part in worker.health]  # type: ignore[attr-defined]
     until(lambda: worker.well(ready), 500)
