@@ -21,7 +21,7 @@ from stream.marks import encode_mark
 from stream.partitioner import partition_of
 from tests.bad_input.case import Case
 from tests.bad_input.events import event
-from tests.bad_input.files import good_windows
+from tests.bad_input.files import alert_records, good_windows
 from tests.bad_input.site import Said, Site
 from tests.servers import redis_program
 
@@ -158,6 +158,30 @@ def _broker_vanishes(around: Surroundings) -> Said:
         worker.wait_for("no broker answers any more")
         worker.process.terminate()
         return worker.said(within_s=30)
+    finally:
+        broker.stop()
+
+
+@_environment(
+    "a window beyond the end of its log, on the embedded broker",
+    "verify",
+    "window…is not in…offset 1000000: it has expired, or was never there",
+    1,
+    "nothing is judged again; it does not wait for what cannot come",
+)
+def _beyond_the_end(around: Surroundings) -> Said:
+    broker = EmbeddedBroker(around.site().place)
+    broker.start()
+    try:
+        site = around.site(bootstrap_servers=broker.bootstrap_servers, more={"DAYWATCH_KAFKA__EMBEDDED": "true"})
+        site.create_topics(1)
+        alert = json.loads(alert_records()[0])
+        alert["unmapped"]["window"] |= {"topic": site.topic("windows"), "partition": 0, "offset": 1_000_000}
+        (site.place / "alerts.jsonl").write_text(json.dumps(alert))
+        began = time.monotonic()
+        said = site.run("verify", alert["metadata"]["uid"], "--alerts", "alerts.jsonl")
+        assert time.monotonic() - began < 25
+        return said
     finally:
         broker.stop()
 

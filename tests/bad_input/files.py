@@ -266,13 +266,14 @@ def _lines(name: str, lines: Callable[[], Sequence[bytes]]) -> Callable[[Path], 
 _JUNK = (b"{broken", b"\xff\xfe", b"\x00\x00", b"[" * 50_000, b"null", b"{}")
 
 
-def _alerts() -> list[bytes]:
+def alert_records() -> list[bytes]:
+    """Three records of two alerts."""
     return [*records(day_of("ana", 0, 0.6), day_of("ana", 1, 0.9)), *records(day_of("bob", 3, 0.55))]
 
 
 def _bent(**parts: Any) -> bytes:
     """A good alert but for these parts."""
-    return json.dumps(json.loads(_alerts()[-1]) | parts).encode()
+    return json.dumps(json.loads(alert_records()[-1]) | parts).encode()
 
 
 _NO_FINDING = "no OCSF Detection Finding"
@@ -281,7 +282,7 @@ _NO_FINDING = "no OCSF Detection Finding"
 def _shown(name: str, junk: bytes) -> FileCase:
     """One bad record among three good ones."""
     said = f"record 2: {_NO_FINDING}…1 of 4 records could not be shown"
-    lay_out = _lines("alerts.jsonl", lambda: [_alerts()[0], junk, *_alerts()[1:]])
+    lay_out = _lines("alerts.jsonl", lambda: [alert_records()[0], junk, *alert_records()[1:]])
     return FileCase(Case(name, "alerts", said, 1, "named; the others are shown"), lay_out, ("alerts", "alerts.jsonl", "--json"), 3)
 
 
@@ -369,7 +370,7 @@ _RECORDS = (
     ),
     FileCase(
         Case("an alert that is not there", "verify", "there is no alert 'nosuch' in alerts.jsonl", 1, "nothing is judged again"),
-        _lines("alerts.jsonl", lambda: [*_JUNK, *_alerts()]),
+        _lines("alerts.jsonl", lambda: [*_JUNK, *alert_records()]),
         ("verify", "nosuch", "--alerts", "alerts.jsonl"),
     ),
     FileCase(
