@@ -145,7 +145,9 @@ def _rebuilt(number: int, facts: WindowFacts, windows: str) -> Rebuilt:
     known = [at for at in logs if at in facts.group.commits]
     if not known and sent == Closed() and told is None:
         return Rebuilt(number, "", "", {}, records)
-    positions = dict(zip(logs, Place.decode(held.at).positions, strict=True)) if held.at else {}
+    # looked at only where commits are lacking: a state that is damaged is a reason to reset it
+    lost = len(known) < len(logs)
+    positions = dict(zip(logs, Place.decode(held.at).positions, strict=True)) if held.at and lost else {}
     for at in logs:
         start, end = facts.bounds[at]
         commit = facts.group.commits.get(at)

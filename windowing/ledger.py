@@ -101,7 +101,8 @@ def is_fresh(state: str) -> bool:
 
 def _unreadable() -> RefusedError:
     return RefusedError(
-        "the store holds a state that cannot be read: it is damaged, or something else wrote it", "Use a new namespace, or reset this one"
+        "the store holds a state that cannot be read: it is damaged, or something else wrote it",
+        "Use a new namespace, or reset this one (daywatch reset window)",
     )
 
 
@@ -147,13 +148,13 @@ def check_begun(number: int, *, held: bool, fresh: bool, committed: bool) -> Non
         raise RefusedError(
             f"partition {number}: the group has committed offsets, but the store holds no state for it: the store was lost or "
             "emptied, or belongs to another namespace",
-            "Restore it, or start over with a new namespace (or reset this one)",
+            "Restore it, rebuild it from the events (daywatch reset window), or start over with a new namespace",
         )
     if held and not fresh and not committed:
         raise RefusedError(
             f"partition {number}: the store holds state, but the group has no committed offsets: they expire a week after "
             "the last worker left, or the broker is a new one",
-            "Use a new namespace, or reset this one",
+            "Use a new namespace, or reset this one (daywatch reset window)",
         )
 
 
@@ -170,12 +171,12 @@ def check_position(number: int, log: str, position: int, bounds: tuple[int, int]
         raise RefusedError(
             f"partition {number}: {log} is to be read from offset {position}, but its log begins at {low}: records were deleted "
             "before they were read, or the topic was made anew",
-            "Use a new namespace, or reset this one",
+            "Use a new namespace, or reset this one (daywatch reset window)",
         )
     if position > high and trust_bounds:
         raise RefusedError(
             f"partition {number}: {log} is to be read from offset {position}, but its log ends at {high}: the topic was made anew",
-            "Use a new namespace, or reset this one",
+            "Use a new namespace, or reset this one (daywatch reset all)",
         )
 
 

@@ -100,7 +100,7 @@ class Watch:
         except (ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
             raise RefusedError(
                 "the store holds habits of a topic that cannot be read: they are damaged, or something else wrote them",
-                "Use a new namespace, or reset this one",
+                "Use a new namespace, or reset this one (daywatch reset window)",
             ) from error
 
     @classmethod
