@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer, Transport
 from faust.types import TP
 from yarl import URL
@@ -35,6 +36,8 @@ _BATCH = 500
 _WITHIN_S = 0.1
 _TICK_S = 0.1
 _STANDS_S = 2.0
+_LOOK_S = 0.5
+_ANSWER_S = 5.0
 _LOUD = ("faust", "mode", "aiokafka")
 
 
@@ -98,6 +101,10 @@ class _Progress:
     """Partitions that held clock marks when the worker started."""
     positions: dict[tuple[str, int], int] = field(default_factory=dict)
     """Per topic and partition: the next offset, as far as records are dealt with."""
+    ends: dict[int, tuple[tuple[int, int], float]] = field(default_factory=dict)
+    """Per partition: where its two logs were last found to end, and since when."""
+    worked_off: set[int] = field(default_factory=set)
+    """Partitions whose logs were read to their ends, as far as these reached at the start."""
     heard: float = 0.0
     """When the last record came, by a clock that only runs on."""
 
@@ -148,12 +155,15 @@ class Correlator:
 
     async def _run(self, stop: Callable[[], bool], after_step: Callable[[], None]) -> None:
         await self._app.start()
+        look_again = 0.0
         try:
             while not stop():
                 self._raise_failure()
                 self._tell()
-                if self._settings.until_done and await self._all_done():
-                    break
+                if self._settings.until_done and time.monotonic() >= look_again:
+                    look_again = time.monotonic() + _LOOK_S
+                    if await self._all_done():
+                        break
                 after_step()
                 await asyncio.sleep(_TICK_S)
         finally:
@@ -299,27 +309,44 @@ class Correlator:
         async with self._busy:
             self._renew(self._app.consumer_generation_id)
             held = sorted(self._held())
-            standing = time.monotonic() - self._progress.heard >= _STANDS_S
-            if standing:
-                await self._note_ends(held)
+            await self._note_ends(held)
             if not all(self._finished(partition) for partition in held):
                 return False
         foreign = sorted(set(range(self._topics.partitions)) - set(held))
         if not self._settings.trust_bounds:
             return not foreign  # there is but one worker: what is foreign is not assigned yet
-        return not foreign or (standing and await asyncio.to_thread(self._finished_by_others, foreign))
+        return not foreign or await asyncio.to_thread(self._finished_by_others, foreign)
 
     async def _note_ends(self, held: Iterable[int]) -> None:
         """Nothing has come for a while: where both logs were read to their ends, say so in the table, where others look for it."""
         works = []
         for partition in held:
-            ends = tuple([await self._position(topic, partition) for topic in (self._topics.verdicts, self._topics.alerts)])
-            if all(end is not None for end in ends) and self._reached(partition, (ends[0] or 0, ends[1] or 0)):
-                works.append((partition, self._stories(partition).worked_off((ends[0] or 0, ends[1] or 0))))
+            ends = [await self._end_reached(topic, partition) for topic in (self._topics.verdicts, self._topics.alerts)]
+            if ends[0] is None or ends[1] is None:
+                continue
+            # what was fetched a moment ago may still be on its way to us: an end counts when it has stood for a while
+            now, found = time.monotonic(), (ends[0], ends[1])
+            known, since = self._progress.ends.get(partition, (None, now))
+            if known != found or self._progress.heard >= since:
+                self._progress.ends[partition] = (found, now)
+            elif now - since >= _STANDS_S:
+                works.append((partition, self._stories(partition).worked_off(found)))
+                self._progress.worked_off.add(partition)
         await self._commit(self._generation, works)
 
+    async def _end_reached(self, topic: str, partition: int) -> int | None:
+        """Where a log was found to end; None when there is more of it, be it in a transaction that is still open."""
+        position = await self._position(topic, partition)
+        if position is None or not self._settings.trust_bounds:
+            return position
+        end = max(self._end(topic, partition), self._app.consumer.highwater(TP(topic, partition)) or 0)
+        return position if position >= end else None
+
     async def _position(self, topic: str, partition: int) -> int | None:
-        return await self._app.consumer.position(TP(topic, partition))
+        try:
+            return await asyncio.wait_for(self._app.consumer.position(TP(topic, partition)), _ANSWER_S)
+        except (TimeoutError, KafkaError):
+            return None  # it is being taken away, or the broker is: there is time to ask again
 
     def _reached(self, partition: int, ends: tuple[int, int]) -> bool:
         topics = (self._topics.verdicts, self._topics.alerts)
@@ -327,9 +354,9 @@ class Correlator:
 
     def _finished(self, partition: int) -> bool:
         place = self._stories(partition).place
-        if partition in self._progress.marked:
-            return place.done
-        return place.done or (place.ends is not None and self._reached(partition, place.ends))
+        if partition in self._progress.marked and not place.done:
+            return False
+        return partition in self._progress.worked_off or (place.done and not self._settings.trust_bounds)
 
     def _finished_by_others(self, partitions: Iterable[int]) -> bool:
         found = self._past.latest([TopicPartition(self._topics.incident_memory, partition) for partition in partitions])

@@ -32,8 +32,13 @@ def correlator(broker: str, namespace: str, on_step: Any = lambda _: None, **set
     topics = topics_of(namespace, partitions_of(client, f"{namespace}.verdicts"))
     logs = [Place(name, number) for name in (topics.verdicts, topics.alerts) for number in range(topics.partitions)]
     found = {TopicPartition(*at): (bound.start, bound.end) for at, bound in bounds(client, logs).items()}
-    chosen: dict[str, Any] = {"until_done": True, "session_timeout_ms": int(os.environ.get("H1_SESSION", "2500")), "merging": MERGING, **settings}
-    how = CorrelateSettings(group=f"{namespace}.correlate", client=client, bounds=found, **chosen)
+    chosen: dict[str, Any] = {
+        "until_done": True,
+        "session_timeout_ms": int(os.environ.get("H1_SESSION", "2500")),
+        "merging": MERGING,
+        **settings,
+    }
+    how = CorrelateSettings(**{"group": f"{namespace}.correlate", "client": client, "bounds": found, **chosen})
     past = KafkaPast(client, embedded=not how.trust_bounds)
     return Correlator(how, topics, past, on_step=on_step)
 

@@ -177,7 +177,9 @@ def test_a_partition_takes_up_its_own_users_only() -> None:
     for number in (0, 1):
         desk = Stories(number, {}, topics, MERGING, "x")
         memory |= desk.take([*detector.alerts, *detector.verdicts]).memory
-    users = [{key for key in memory if not is_place_key(key) and Stories(n, {key: memory[key]}, topics, MERGING, "x")._users} for n in (0, 1)]
+    users = [
+        {key for key in memory if not is_place_key(key) and Stories(n, {key: memory[key]}, topics, MERGING, "x")._users} for n in (0, 1)
+    ]
     assert users[0] | users[1] == {b"ana", b"bob", b"cyd"}
     assert not users[0] & users[1]
 
@@ -212,10 +214,8 @@ class Broker:
 
     def run(self, batches: int | None) -> bool:
         """Work some batches, and die in the midst of one; or, with None, to the end. Says whether everything was dealt with."""
-        newest: dict[bytes, bytes] = {}
-        for key, value in self.memory:
-            newest[key] = value
-        desk, at = stories(newest), dict(self.committed)
+        # the newest record of each key, as a table is read back
+        desk, at = stories(dict(self.memory)), dict(self.committed)
         logs = {"verdicts": self.detector.verdicts, "alerts": self.detector.alerts}
         while any(at[name] < len(logs[name]) for name in logs):
             batch: list[Received] = []

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -27,7 +28,9 @@ MERGING = Merging(gap_ms=GAP, half_life_ms=5 * HOUR)
 
 def alert(uid: str, hour: int, risk: int = 60, created: int | None = None, events: tuple[str, ...] = ("e",), **more: object) -> Alerted:
     cited = tuple(CitedEvent(EventRef(Kind.FILE, f"{uid}-{event}"), hour * HOUR - 1, 100101) for event in events)
-    made = Alerted("ana", uid, hour * HOUR, (hour if created is None else created) * HOUR, risk, "suspicious", "t", "r", cited, ("T1005",), ())
+    made = Alerted(
+        "ana", uid, hour * HOUR, (hour if created is None else created) * HOUR, risk, "suspicious", "t", "r", cited, ("T1005",), ()
+    )
     return replace(made, **more)  # type: ignore[arg-type]
 
 
@@ -159,7 +162,7 @@ def test_every_alert_and_event_is_in_exactly_the_story_that_it_belongs_to(found:
     assert sorted(ref.id for ref in placed) == sorted(event.ref.id for one in found for event in one.events)
     for story in newest.values():
         times = sorted({one for one, _ in story.risks})
-        assert all(later - earlier <= GAP for earlier, later in zip(times, times[1:], strict=False))
+        assert all(later - earlier <= GAP for earlier, later in pairwise(times))
         assert len(story.alerts) <= most
 
 
