@@ -216,7 +216,8 @@ def replication(facts: Facts) -> Iterable[Told]:
             listed(loose),
         )
     if ours and not (blocked or few or loose):
-        yield fine(f"{min(topic.replicas for topic in ours)} copies on {nodes} node{'s' if nodes > 1 else ''}")
+        copies = min(topic.replicas for topic in ours)
+        yield fine(f"{copies} {'copy' if copies == 1 else 'copies'} of each on {nodes} {'node' if nodes == 1 else 'nodes'}")
 
 
 def health(facts: Facts) -> Iterable[Told]:

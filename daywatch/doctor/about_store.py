@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from daywatch.doctor.about_broker import span
-from daywatch.doctor.facts import Facts, Missing, Store, known
+from daywatch.doctor.facts import Facts, Missing, Server, known
 from daywatch.doctor.findings import Told, fine, problem, unknown, warning
 from stream.errors import RefusedError
 from stream.kinds import Millis
@@ -46,88 +46,82 @@ def version(facts: Facts) -> Iterable[Told]:
 
 
 def role(facts: Facts) -> Iterable[Told]:
-    """Is it one whole server that takes writes?"""
-    info = _info(facts)
-    if info.get("loading") == "1":
-        yield warning("it is still loading its data", "wait until it has; workers do")
-    if info.get("role") == "slave":
-        yield problem("it is a read-only replica: no worker can keep state in it", "let store.url name the primary")
-    if info.get("cluster_enabled") == "1":
-        yield problem(
-            "it is a node of a Redis Cluster, and a worker speaks to one server only", "let store.url name a server outside of a cluster"
-        )
+    """Does every server take writes, and is it of the kind that the settings say?"""
+    for about, server in _servers(facts):
+        if server.info.get("loading") == "1":
+            yield warning("it is still loading its data", "wait until it has; workers do", about)
+        if server.info.get("role") == "slave":
+            yield problem("it is a read-only replica: no worker can keep state in it", "let store.url name the primary", about)
+        if server.info.get("cluster_enabled") == "1" and not facts.wanted.cluster:
+            yield problem("it is one server of a Redis Cluster, and workers take it for the whole store", "set store.cluster = true", about)
 
 
 def persistence(facts: Facts) -> Iterable[Told]:
     """Would state survive a restart of the store?"""
-    store, info = known(facts.store), _info(facts)
+    for about, server in _servers(facts):
+        yield from _persistence(server, about)
+
+
+def _persistence(server: Server, about: str) -> Iterable[Told]:
+    info, config = server.info, server.config
     if "aof_enabled" not in info:
-        yield unknown("it does not tell whether it writes to disk", "see that appendonly is yes; let the user run INFO")
+        yield unknown("it does not tell whether it writes to disk", "see that appendonly is yes; let the user run INFO", about)
         return
-    saves = None if isinstance(store.config, Missing) else store.config.get("save", "")
-    fsync = None if isinstance(store.config, Missing) else store.config.get("appendfsync")
-    for name, what in (
-        ("aof_last_write_status", "the last write to its append-only file"),
-        ("aof_last_bgrewrite_status", "its last rewrite"),
-    ):
+    saves = None if isinstance(config, Missing) else config.get("save", "")
+    fsync = None if isinstance(config, Missing) else config.get("appendfsync")
+    writes = (("aof_last_write_status", "the last write to its append-only file"), ("aof_last_bgrewrite_status", "its last rewrite"))
+    for name, what in writes:
         if info["aof_enabled"] == "1" and info.get(name, "ok") != "ok":
-            yield problem(f"{what} failed", "see the store's log and the free space on its disk")
+            yield problem(f"{what} failed", "see the store's log and the free space on its disk", about)
     if saves != "" and info.get("rdb_last_bgsave_status", "ok") != "ok":
-        yield problem("its last snapshot failed", "see the store's log and the free space on its disk; until then it may refuse writes")
+        yield problem("its last snapshot failed", "see its log and the free space on its disk; until then it may refuse writes", about)
     if info["aof_enabled"] == "1":
         if fsync == "no":
-            yield warning("appendfsync is no: a power cut loses what the system had not written yet", "CONFIG SET appendfsync everysec")
+            yield warning("appendfsync is no: a power cut loses what was not written yet", "CONFIG SET appendfsync everysec", about)
         else:
-            yield fine(f"append-only file{f', synced {fsync}' if fsync else ''}")
-    elif saves == "":
-        yield problem(
-            "it keeps nothing on disk: after a restart every worker refuses to go on",
-            "CONFIG SET appendonly yes, and set appendonly yes and appendfsync everysec in its configuration file",
-        )
+            yield fine(f"append-only file{f', synced {fsync}' if fsync else ''}", about)
+        return
+    cure = "CONFIG SET appendonly yes, and set appendonly yes and appendfsync everysec in its configuration file"
+    if saves == "":
+        yield problem("it keeps nothing on disk: after a restart every worker refuses to go on", cure, about)
     else:
-        yield warning(
-            "snapshots only: a restart brings it back minutes older, and workers read all of that again",
-            "CONFIG SET appendonly yes, and set appendonly yes and appendfsync everysec in its configuration file",
-        )
+        yield warning("snapshots only: a restart brings it back minutes older, and workers read all of that again", cure, about)
 
 
 def eviction(facts: Facts) -> Iterable[Told]:
     """Might it drop keys when memory is short?"""
-    store = known(facts.store)
-    policy = None if isinstance(store.config, Missing) else store.config.get("maxmemory-policy")
-    policy = policy or store.info.get("maxmemory_policy")
-    if policy is None:
-        yield unknown("it does not tell its eviction policy", "see that maxmemory-policy is noeviction; let the user run INFO")
-        return
-    try:
-        check_eviction(policy)
-    except RefusedError as error:
-        yield problem(error.told.removeprefix("store: "), error.cure)
-    else:
-        yield fine(f"maxmemory-policy is {policy}")
+    for about, server in _servers(facts):
+        policy = None if isinstance(server.config, Missing) else server.config.get("maxmemory-policy")
+        policy = policy or server.info.get("maxmemory_policy")
+        if policy is None:
+            yield unknown("it does not tell its eviction policy", "see that maxmemory-policy is noeviction; let the user run INFO", about)
+            continue
+        try:
+            check_eviction(policy)
+        except RefusedError as error:
+            yield problem(error.told.removeprefix("store: "), error.cure, about)
+        else:
+            yield fine(f"maxmemory-policy is {policy}", about)
 
 
 def memory(facts: Facts) -> Iterable[Told]:
     """Is there memory left?"""
-    info = _info(facts)
+    for about, server in _servers(facts):
+        yield _memory(server.info, about)
+
+
+def _memory(info: Mapping[str, str], about: str) -> Told:
     used, most, system = (_number(info, name) for name in ("used_memory", "maxmemory", "total_system_memory"))
-    if used is None or (most is None and system is None):
-        yield unknown("it does not tell how much memory it has and uses", "see that it has room; let the user run INFO")
-        return
     limit, what = (most, "maxmemory") if most else (system, "the machine's memory")
-    if not limit:
-        yield unknown("it does not tell how much memory it may use", "set maxmemory, so that it refuses writes before the system ends it")
-        return
-    share = used / limit
+    if used is None or not limit:
+        return unknown("it does not tell how much memory it has and uses", "see that it has room; let the user run INFO", about)
     told = f"{used / _GIB:.2f} of {limit / _GIB:.2f} GiB ({what}) in use"
-    if share >= _FULL:
-        yield problem(
-            f"almost full: {told}; it will refuse writes, and workers stand still", "raise maxmemory, or give it a larger machine"
-        )
-    elif share >= _SOON:
-        yield warning(told, "raise maxmemory, or give it a larger machine, before it refuses writes")
-    else:
-        yield fine(told)
+    if used / limit >= _FULL:
+        cure = "raise maxmemory, or give it a larger machine"
+        return problem(f"almost full: {told}; it will refuse writes, and workers stand still", cure, about)
+    if used / limit >= _SOON:
+        return warning(told, "raise maxmemory, or give it a larger machine, before it refuses writes", about)
+    return fine(told, about)
 
 
 def permissions(facts: Facts) -> Iterable[Told]:
@@ -144,8 +138,8 @@ def permissions(facts: Facts) -> Iterable[Told]:
 
 def store_clock(facts: Facts) -> Iterable[Told]:
     """Do this machine and the store agree on the time?"""
-    ahead_ms = known(known(facts.store).ahead_ms)
-    yield _apart(facts, ahead_ms, "the store's clock")
+    for about, server in _servers(facts):
+        yield _apart(facts, known(server.ahead_ms), "the store's clock", about)
 
 
 def record_clock(facts: Facts) -> Iterable[Told]:
@@ -179,19 +173,20 @@ def zones(facts: Facts) -> Iterable[Told]:
         yield fine(f"{facts.wanted.zone} is read from {base.source}, edition {base.edition}")
 
 
-def _apart(facts: Facts, ahead_ms: Millis, what: str) -> Told:
+def _apart(facts: Facts, ahead_ms: Millis, what: str, about: str = "") -> Told:
     told = f"{what} is {span(abs(ahead_ms))} {'ahead of' if ahead_ms > 0 else 'behind'} this machine's"
     cure = "set the clocks by NTP (chronyd or systemd-timesyncd) on all machines"
     if abs(ahead_ms) >= facts.wanted.future_tolerance_ms:
-        return problem(f"{told}: events are dead-lettered as future, and silence is misjudged", cure)
+        return problem(f"{told}: events are dead-lettered as future, and silence is misjudged", cure, about)
     if abs(ahead_ms) >= _FAR_MS:
-        return warning(told, cure)
-    return fine(f"{what} and this machine's agree" + (f" ({abs(ahead_ms) / 1000:.1f} s)" if abs(ahead_ms) >= 100 else ""))
+        return warning(told, cure, about)
+    return fine(f"{what} and this machine's agree" + (f" ({abs(ahead_ms) / 1000:.1f} s)" if abs(ahead_ms) >= 100 else ""), about)
 
 
-def _info(facts: Facts) -> Mapping[str, str]:
-    store: Store = known(facts.store)
-    return store.info
+def _servers(facts: Facts) -> list[tuple[str, Server]]:
+    """The store's servers, with what to call each where there are several."""
+    servers = known(facts.store).servers
+    return [(server.name if len(servers) > 1 else "", server) for server in servers]
 
 
 def _number(info: Mapping[str, str], name: str) -> int | None:

@@ -73,7 +73,7 @@ CHECKS: Final = (
     ),
     Check("store.reachable", "the store answers and lets us in", "", "it does not", about_store.reachable),
     Check("store.version", "it is Redis 7 or later, or Valkey", "another product, or older", "", about_store.version),
-    Check("store.role", "it is one server that takes writes", "it is still loading", "a replica, or a cluster's node", about_store.role),
+    Check("store.role", "it takes writes", "it is still loading", "a replica, or of a cluster without `store.cluster`", about_store.role),
     Check(
         "store.persistence",
         "state survives a restart of the store",

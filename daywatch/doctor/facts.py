@@ -60,12 +60,13 @@ class Wanted:
     state_layout: str
     """What state is made with (`windowing.ledger.encode_layout`)."""
     zone: str
-    bootstrap_servers: str
     store: str
     """Host and port of the store, without any password."""
     session_timeout_ms: Millis = 10_000
     future_tolerance_ms: Millis = 600_000
     embedded: bool = False
+    cluster: bool = False
+    """The store is a Redis Cluster."""
     backend: str = "baseline"
 
     def group(self, role: str) -> str:
@@ -163,15 +164,23 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """The store. `info` and `config` in the server's own names."""
+class Server:
+    """One server of the store, of a cluster one of several. `info` and `config` in its own names."""
 
-    product: str
-    version: str
+    name: str
     info: Mapping[str, str]
     config: Mapping[str, str] | Missing
     ahead_ms: Millis | Missing
     """How far its clock is ahead of this machine's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The store."""
+
+    product: str
+    version: str
+    servers: tuple[Server, ...]
     denied: tuple[str, ...] | Missing
     """What workers need and this user may not do, as words of an ACL rule: `+hset`, `~acme:*`."""
     held: Mapping[int, Held] | Missing

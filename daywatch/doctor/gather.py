@@ -107,11 +107,11 @@ def wanted_of(settings: "Settings") -> Wanted:
         layout,
         encode_layout(Calendar(settings.window.spec(), settings.zone), layout.partitions),
         settings.zone,
-        settings.kafka.bootstrap_servers,
         url.path if url.scheme == "unix" else f"{url.hostname}:{url.port or 6379}",
         settings.kafka.session_timeout,
         settings.window.future_tolerance,
         settings.kafka.embedded,
+        settings.store.cluster,
         settings.detect.backend,
     )
 

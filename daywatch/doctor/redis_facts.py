@@ -4,15 +4,16 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswer
 
-from daywatch.doctor.facts import Held, Missing, Store, missing_for
+from daywatch.doctor.facts import Held, Missing, Server, Store, missing_for
 from stream.clock import Clock
 from stream.errors import ConfigurationError
 from stream.kinds import Millis
-from windowing.redis_access import connect
+from windowing.redis_access import connect, servers, where
 from windowing.redis_store import key_of
 
 # asks what a command with these arguments would be allowed, and runs none of them
@@ -44,8 +45,8 @@ class RedisFacts:
         """What it tells; `partitions` is how many the namespace should have."""
         try:
             self._redis.ping()
-            info = self._info()
-            return Store(*_product(info), info, self._config(), self._ahead_ms(), self._denied(), self._held(partitions))
+            found = tuple(self._server(each) for each in servers(self._redis))
+            return Store(*_product(found[0].info), found, self._denied(), self._held(partitions))
         except ConfigurationError as error:
             return missing_for(str(error))
         except RedisError as error:
@@ -53,22 +54,27 @@ class RedisFacts:
         finally:
             self._redis.close()
 
-    def _info(self) -> Mapping[str, str]:
+    def _server(self, client: Redis) -> Server:
+        return Server(where(client), self._info(client), self._config(client), self._ahead_ms(client))
+
+    @staticmethod
+    def _info(client: Redis) -> Mapping[str, str]:
         try:
-            return {name: str(value) for name, value in self._redis.info().items()}
+            return {name: str(value) for name, value in client.info().items()}
         except ResponseError:
             return {}
 
-    def _config(self) -> Mapping[str, str] | Missing:
+    @staticmethod
+    def _config(client: Redis) -> Mapping[str, str] | Missing:
         try:
-            return {str(name): str(value) for name, value in self._redis.config_get("*").items()}
+            return {str(name): str(value) for name, value in client.config_get("*").items()}
         except ResponseError:
             return Missing("the store does not tell its settings")
 
-    def _ahead_ms(self) -> Millis | Missing:
+    def _ahead_ms(self, client: Redis) -> Millis | Missing:
         before = self._clock.now_ms()
         try:
-            seconds, micros = self._redis.time()
+            seconds, micros = client.time()
         except ResponseError:
             return Missing("the store does not tell its time", "let its user run TIME: ACL SETUSER … +time")
         here = (before + self._clock.now_ms()) // 2

@@ -1,6 +1,7 @@
 """A chain in good order, as facts; tests break one thing of it at a time."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,11 @@ from daywatch.doctor.facts import (
     Group,
     Held,
     Log,
+    Missing,
     Package,
     Part,
     Release,
+    Server,
     Store,
     Topic,
     Topics,
@@ -45,27 +48,29 @@ def group(*roles: str, members: int = 1) -> Group:
     return Group("STABLE" if members else "EMPTY", members, dict.fromkeys(at, 5))
 
 
-def store(**changes: Any) -> Store:
-    info = {
-        "redis_version": "7.4.1", "role": "master", "loading": "0", "cluster_enabled": "0", "aof_enabled": "1",
-        "aof_last_write_status": "ok", "aof_last_bgrewrite_status": "ok", "rdb_last_bgsave_status": "ok",
-        "maxmemory": "0", "used_memory": str(1 << 30), "total_system_memory": str(16 << 30), "maxmemory_policy": "noeviction",
-    }  # fmt: skip
-    config = {"maxmemory-policy": "noeviction", "appendfsync": "everysec", "save": ""}
-    made = Store("Redis", "7.4.1", info, config, ahead_ms=3, denied=(), held={0: READ, 1: READ})
-    return replace(made, **changes)
+INFO = {
+    "redis_version": "7.4.1", "role": "master", "loading": "0", "cluster_enabled": "0", "aof_enabled": "1",
+    "aof_last_write_status": "ok", "aof_last_bgrewrite_status": "ok", "rdb_last_bgsave_status": "ok",
+    "maxmemory": "0", "used_memory": str(1 << 30), "total_system_memory": str(16 << 30), "maxmemory_policy": "noeviction",
+}  # fmt: skip
+CONFIG = {"maxmemory-policy": "noeviction", "appendfsync": "everysec", "save": ""}
+SERVER = Server("redis:6379", INFO, CONFIG, ahead_ms=3)
 
 
-def info(**changes: str) -> Store:
-    """The store with other answers to INFO."""
-    return store(info={**store().info, **changes})
+def server(config: Mapping[str, str] | Missing = CONFIG, ahead_ms: int = 3, name: str = "redis:6379", **info: str) -> Server:
+    """A server with other answers to INFO."""
+    return Server(name, {**INFO, **info}, config, ahead_ms)
+
+
+def store(*servers: Server, **changes: Any) -> Store:
+    return replace(Store("Redis", "7.4.1", servers or (SERVER,), denied=(), held={0: READ, 1: READ}), **changes)
 
 
 def healthy(**changes: Any) -> Facts:
     topics = {spec.name: topic(spec.name) for spec in LAYOUT.specs()}
     logs = {TopicPartition(name, number): Log(0, 5, NOW_MS - 1_000) for name in topics for number in range(2)}
     made = Facts(
-        wanted=Wanted(LAYOUT, STATE, "UTC", "kafka:9092", "redis:6379"),
+        wanted=Wanted(LAYOUT, STATE, "UTC", "redis:6379"),
         greetings=(Greeting("kafka:9092", release=Release(4, 2)),),
         broker=Broker(
             1, {"transaction.max.timeout.ms": "900000", "auto.create.topics.enable": "false", "offsets.retention.minutes": "10080"}

@@ -18,8 +18,8 @@ from tests.daywatch.doctor.healthy import (
     STATE,
     group,
     healthy,
-    info,
     other_layout,
+    server,
     store,
     topic,
     with_config,
@@ -133,37 +133,43 @@ CASES: list[tuple[str, dict[str, object], str, State, str]] = [
     ("no store", {"store": Missing("no store answers", "start it")}, "store.reachable", State.PROBLEM, "no store"),
     ("an old store", {"store": store(version="6.2.1")}, "store.version", State.WARNING, "older"),
     ("another store", {"store": store(product="Dragonfly", version="1.2")}, "store.version", State.WARNING, "tested with"),
-    ("a replica", {"store": info(role="slave")}, "store.role", State.PROBLEM, "replica"),
-    ("a cluster", {"store": info(cluster_enabled="1")}, "store.role", State.PROBLEM, "Cluster"),
-    ("a store that is loading", {"store": info(loading="1")}, "store.role", State.WARNING, "loading"),
-    ("nothing on disk", {"store": info(aof_enabled="0")}, "store.persistence", State.PROBLEM, "nothing on disk"),
+    ("a replica", {"store": store(server(role="slave"))}, "store.role", State.PROBLEM, "replica"),
+    ("a cluster", {"store": store(server(cluster_enabled="1"))}, "store.role", State.PROBLEM, "Cluster"),
+    ("a store that is loading", {"store": store(server(loading="1"))}, "store.role", State.WARNING, "loading"),
+    ("nothing on disk", {"store": store(server(aof_enabled="0"))}, "store.persistence", State.PROBLEM, "nothing on disk"),
     (
         "snapshots only",
-        {"store": replace(info(aof_enabled="0"), config={"save": "3600 1", "maxmemory-policy": "noeviction"})},
+        {"store": store(server({"save": "3600 1", "maxmemory-policy": "noeviction"}, aof_enabled="0"))},
         "store.persistence",
         State.WARNING,
         "minutes older",
     ),
-    ("never synced", {"store": store(config={"appendfsync": "no", "save": ""})}, "store.persistence", State.WARNING, "power cut"),
-    ("a write that failed", {"store": info(aof_last_write_status="err")}, "store.persistence", State.PROBLEM, "last write"),
-    ("a rewrite that failed", {"store": info(aof_last_bgrewrite_status="err")}, "store.persistence", State.PROBLEM, "last rewrite"),
+    ("never synced", {"store": store(server({"appendfsync": "no", "save": ""}))}, "store.persistence", State.WARNING, "power cut"),
+    ("a write that failed", {"store": store(server(aof_last_write_status="err"))}, "store.persistence", State.PROBLEM, "last write"),
+    (
+        "a rewrite that failed",
+        {"store": store(server(aof_last_bgrewrite_status="err"))},
+        "store.persistence",
+        State.PROBLEM,
+        "last rewrite",
+    ),
     (
         "a snapshot that failed",
-        {"store": replace(info(rdb_last_bgsave_status="err"), config={"save": "60 1", "appendfsync": "always"})},
+        {"store": store(server({"save": "60 1", "appendfsync": "always"}, rdb_last_bgsave_status="err"))},
         "store.persistence",
         State.PROBLEM,
         "snapshot failed",
     ),
-    ("a store that evicts", {"store": store(config={"maxmemory-policy": "allkeys-lru"})}, "store.eviction", State.PROBLEM, "allkeys-lru"),
+    ("a store that evicts", {"store": store(server({"maxmemory-policy": "allkeys-lru"}))}, "store.eviction", State.PROBLEM, "allkeys-lru"),
     (
         "a store that evicts and hides its settings",
-        {"store": replace(info(maxmemory_policy="volatile-ttl"), config=Missing("no"))},
+        {"store": store(server(Missing("no"), maxmemory_policy="volatile-ttl"))},
         "store.eviction",
         State.PROBLEM,
         "volatile-ttl",
     ),
-    ("memory runs short", {"store": info(used_memory=str(13 * GIB))}, "store.memory", State.WARNING, "13.00 of 16.00 GiB"),
-    ("memory is full", {"store": info(used_memory=str(GIB), maxmemory=str(GIB))}, "store.memory", State.PROBLEM, "maxmemory"),
+    ("memory runs short", {"store": store(server(used_memory=str(13 * GIB)))}, "store.memory", State.WARNING, "13.00 of 16.00 GiB"),
+    ("memory is full", {"store": store(server(used_memory=str(GIB), maxmemory=str(GIB)))}, "store.memory", State.PROBLEM, "maxmemory"),
     ("missing rights", {"store": store(denied=("+hset", "~acme:*"))}, "store.permissions", State.PROBLEM, "+hset ~acme:*"),
     (
         "other settings than the state's",
@@ -187,8 +193,8 @@ CASES: list[tuple[str, dict[str, object], str, State, str]] = [
         State.PROBLEM,
         "no committed offsets",
     ),
-    ("a store in another time", {"store": store(ahead_ms=-90_000)}, "clock.store", State.WARNING, "90 s behind"),
-    ("a store in another hour", {"store": store(ahead_ms=3_600_000)}, "clock.store", State.PROBLEM, "60 min ahead"),
+    ("a store in another time", {"store": store(server(ahead_ms=-90_000))}, "clock.store", State.WARNING, "90 s behind"),
+    ("a store in another hour", {"store": store(server(ahead_ms=3_600_000))}, "clock.store", State.PROBLEM, "60 min ahead"),
     ("records from tomorrow", {"logs": log("logon", newest_ms=NOW_MS + 86_400_000)}, "clock.records", State.PROBLEM, "ahead of"),
     ("records a minute ahead", {"logs": log("logon", newest_ms=NOW_MS + MINUTE_MS)}, "clock.records", State.WARNING, "1 min ahead"),
     ("old zones", {"zones": ZoneBase("/usr/share/zoneinfo", "2019c")}, "clock.zones", State.WARNING, "2019c"),
@@ -249,6 +255,14 @@ def test_ids_are_unique_and_every_group_has_a_name() -> None:
     ids = [check.id for check in CHECKS]
     assert len(set(ids)) == len(ids)
     assert list(dict.fromkeys(check.group for check in CHECKS)) == list(GROUPS)
+
+
+def test_one_server_of_a_cluster_is_told_by_its_name() -> None:
+    two = store(
+        server(name="a:6379", cluster_enabled="1"), server({"maxmemory-policy": "volatile-lru"}, name="b:6379", cluster_enabled="1")
+    )
+    (found,) = broken(healthy(store=two, wanted=wanted(cluster=True)))
+    assert (found.id, found.about, found.state) == ("store.eviction", "b:6379", State.PROBLEM)
 
 
 def test_without_a_broker_only_the_broker_is_accused_and_the_rest_is_still_looked_at() -> None:

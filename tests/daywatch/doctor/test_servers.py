@@ -25,7 +25,7 @@ from daywatch.settings import Settings, load
 from stream.clock import SystemClock
 from stream.kafka_topics import KafkaTopicAdmin
 from stream.topics import create_topics as create_all
-from tests.servers import ApacheKafka, EmbeddedBroker, EmbeddedStore, redis_program
+from tests.servers import ApacheKafka, EmbeddedBroker, EmbeddedStore, RedisCluster, redis_program
 from windowing.calendar import Calendar
 from windowing.ledger import encode_layout
 from windowing.redis_store import RedisStore
@@ -267,11 +267,24 @@ def test_the_rights_that_the_documentation_grants_are_enough(tmp_path: Path, rep
     assert "store.eviction" not in found
 
 
-def test_a_replica_and_a_node_of_a_cluster_are_not_taken_for_a_store(tmp_path: Path) -> None:
-    with redis_with(tmp_path / "a", "--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "yes") as replica:
+def test_a_replica_is_not_taken_for_a_store(tmp_path: Path) -> None:
+    with redis_with(tmp_path, "--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "yes") as replica:
         assert "store.role" in problems(found_with(settings_for(NOWHERE, replica.url)))
-    with redis_with(tmp_path / "b", "--cluster-enabled", "yes") as node:
-        assert "store.role" in problems(found_with(settings_for(NOWHERE, node.url)))
+
+
+def test_a_cluster_is_looked_at_server_by_server_once_the_settings_say_that_it_is_one(redis_cluster: RedisCluster) -> None:
+    taken_for_one = found_with(settings_for(NOWHERE, redis_cluster.url))
+    assert "set store.cluster = true" in {finding.cure for finding in taken_for_one["store.role"]}
+    settings = settings_for(NOWHERE, redis_cluster.url, store__cluster=True)
+    assert {name for name in found_with(settings) if name.startswith(("store", "state.layout"))} == set()
+    second = redis.Redis.from_url(redis_cluster.stores[1].url)
+    second.config_set("maxmemory-policy", "volatile-lru")
+    try:
+        (found,) = found_with(settings)["store.eviction"]
+        assert found.about == redis_cluster.stores[1].url.removeprefix("redis://").removesuffix("/0")
+    finally:
+        second.config_set("maxmemory-policy", "noeviction")
+        second.close()
 
 
 def test_on_the_embedded_servers_nothing_falls_over(embedded_broker: EmbeddedBroker, valkey_server: EmbeddedStore, namespace: str) -> None:

@@ -8,7 +8,7 @@ from daywatch.doctor.checks import CHECKS
 from daywatch.doctor.facts import Greeting, Missing
 from daywatch.doctor.findings import Finding, State, examine
 from daywatch.doctor.show import document, show, summary
-from tests.daywatch.doctor.healthy import healthy, store
+from tests.daywatch.doctor.healthy import healthy, server, store
 
 
 def shown(findings: list[Finding], width: int = 160, *, terminal: bool = False) -> str:
@@ -18,7 +18,7 @@ def shown(findings: list[Finding], width: int = 160, *, terminal: bool = False) 
 
 
 def test_a_problem_stands_out_with_its_cure_beneath_it() -> None:
-    findings = examine(healthy(store=store(config={"maxmemory-policy": "allkeys-lru"})), CHECKS)
+    findings = examine(healthy(store=store(server({"maxmemory-policy": "allkeys-lru"}))), CHECKS)
     text = shown(findings)
     lines = text.splitlines()
     at = next(number for number, line in enumerate(lines) if "PROBLEM" in line)
