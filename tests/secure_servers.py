@@ -159,6 +159,11 @@ class SecureKafka:
             known = UserScramCredentialUpsertion(user, ScramCredentialInfo(mechanism, 4096), password.encode())
             for made in admin.alter_user_scram_credentials([known]).values():
                 made.result(30)
+        # a broker that has taken a password down may still refuse it for a moment
+        for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+            door = {"security.protocol": "SASL_PLAINTEXT", "bootstrap.servers": self.address("SASL_PLAINTEXT"), "log_level": "2"}
+            by_password = {"sasl.mechanism": mechanism, "sasl.username": user, "sasl.password": password}
+            AdminClient({**door, **by_password}).list_topics(timeout=60)
 
     def allow(self, user: str, kind: str, name: str, *operations: str, prefix: bool = False) -> None:
         """Let a user do something with a topic, group or transactional id (`TOPIC`, `GROUP`, `TRANSACTIONAL_ID`)."""

@@ -24,7 +24,7 @@ from stream.log import Commit, Out, TopicPartition
 from stream.synth import write_organisation
 from tests.secure_servers import KEY_PASSWORD, PASSWORD, Certificates, SecureKafka, SecureRedis
 from tests.servers import create_topics, kafka_launcher, redis_program
-from tests.windowing.test_redis_access import least
+from tests.windowing.test_redis_access import least, operators
 
 EVENTS = ("logon", "device", "file", "email", "http")
 
@@ -334,7 +334,8 @@ def store(house: House, repository: Path, tmp_path: Path, namespace: str) -> Ite
     if program is None:
         pytest.skip("no Redis: needs redis-server on the PATH or DAYWATCH_TEST_REDIS=PROGRAM")
     page = (repository / "docs" / "security.md").read_text(encoding="utf-8")
-    server = SecureRedis(tmp_path / "redis", program, house.certificates, ["user default off", least(page, namespace)])
+    users = ["user default off", f"{least(page, namespace)} {operators(page)}"]
+    server = SecureRedis(tmp_path / "redis", program, house.certificates, users)
     server.start()
     yield server
     server.stop()
@@ -368,12 +369,16 @@ def test_the_whole_chain_with_no_more_rights_than_the_page_grants(
         house.kafka.allow(f"{namespace}-topics", "TOPIC", f"{namespace}.", operation, prefix=True)
     for role in ("replay", "window", "detect", "correlate", "alerts"):
         grant(house, page, namespace, role, f"{namespace}-{role}")
+    house.kafka.allow(f"{namespace}-operator", "TOPIC", f"{namespace}.", "READ", "DESCRIBE_CONFIGS", prefix=True)
+    house.kafka.allow(f"{namespace}-operator", "GROUP", f"{namespace}.", "DESCRIBE", prefix=True)
+    house.kafka.allow(f"{namespace}-operator", "GROUP", "daywatch-", "READ", prefix=True)
     run("topics", "topics", "create", "--partitions", "2")
     run("replay", "replay", str(organisation))
     run("window", "window", "--directory", str(organisation / "LDAP"), "--until-done")
     run("detect", "detect", "--until-done")
     alerts = [json.loads(line) for line in run("alerts", "alerts", "--json").splitlines()]
     assert alerts
+    assert json.loads(run("operator", "state", "--json").splitlines()[0])
     config = {row["setting"]: row for row in map(json.loads, run("alerts", "config", "--json").splitlines())}
     assert config["kafka.sasl_password"]["value"] == config["store.password"]["value"] == "********"
     if not [found for found in distributions() if found.name == "faust-streaming"]:
