@@ -51,6 +51,12 @@ def test_a_silence_in_the_midst_of_the_day_is_one_after_the_least_time() -> None
     assert habits.due_ms(2 * HOUR_MS) == tuesday + 13 * HOUR_MS
 
 
+def test_a_silence_goes_beyond_habit_when_it_has_lasted_one_and_a_half_times_as_long() -> None:
+    habits = Habits()
+    habits.hear(np.arange(MONDAY, MONDAY + 3 * WEEK, 2 * HOUR_MS, dtype=np.int64), HOUR_MS)
+    assert habits.due_ms(HOUR_MS) == habits.last_ms + 3 * HOUR_MS
+
+
 def test_one_holiday_does_not_blind_it_for_the_weeks_after() -> None:
     without = learned(8)
     with_one = learned(8, skipped=frozenset({4 * 7}))  # the fifth Monday
