@@ -100,11 +100,11 @@ class Findings:
         info = record["finding_info"]
         uid = str(info["uid"])
         known = self.by_uid.get(uid)
-        alert = known or Alert(uid, _who(record), _time(info.get("created_time", record["time"])))
+        alert = known or Alert(uid, _who(record), shown_time(info.get("created_time", record["time"])))
         risk_before = known.risk if known else None
         details = {(str(e.get("name")), str(e["uid"])): e for e in record.get("evidences", ()) if "uid" in e}
         new = [event for item in info.get("related_events", ()) if (event := _event(alert, item, details)) is not None]
-        alert.time_ms = _time(record["time"])
+        alert.time_ms = shown_time(record["time"])
         alert.risk = int(record.get("risk_score", 0))
         alert.level = str(record.get("risk_level") or record.get("severity") or "Info")
         alert.label = str(record.get("unmapped", {}).get("label", ""))
@@ -121,7 +121,7 @@ class Findings:
         return Change(alert, tuple(new), risk_before)
 
 
-def _time(found: object) -> Millis:
+def shown_time(found: object) -> Millis:
     """A time that can be shown: from 1970 to 9000.
 
     Raises:
@@ -148,7 +148,7 @@ def _event(alert: Alert, item: Mapping[str, Any], details: Mapping[tuple[str, st
     if event is not None:
         event.pc, event.what = event.pc or str(found.get("pc", "")), event.what or what(kind, found)
         return None
-    event = ShownEvent(kind, event_id, _time(item.get("first_seen_time", 0)), str(found.get("pc", "")), what(kind, found))
+    event = ShownEvent(kind, event_id, shown_time(item.get("first_seen_time", 0)), str(found.get("pc", "")), what(kind, found))
     alert.events[kind, event_id] = event
     return event
 

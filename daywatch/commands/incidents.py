@@ -11,7 +11,7 @@ import typer
 from daywatch.cli import settings_of
 from daywatch.stopping import StopRequest
 from daywatch.viewing import Batches, output_console, records_of_file, records_of_topic, since_of
-from stream.errors import ConfigurationError
+from stream.errors import PipelineError
 from stream.kinds import Millis
 
 if TYPE_CHECKING:
@@ -72,14 +72,15 @@ class _Wanted:
 def _show(batches: Batches, wanted: _Wanted, zone: str, *, as_json: bool) -> None:
     from sinks.incidents.show import Incidents
 
-    known, shown_before, number = Incidents(), False, 0
+    known, shown_before, number, refused = Incidents(), False, 0, 0
     console = output_console()
     for records, caught_up in batches:
         changes = []
         for record in records:
             number += 1
             change = _taken(known, record, number)
-            if not change.repeated:
+            refused += change is None
+            if change is not None and not change.repeated:
                 changes.append((record, change))
         if as_json:
             _print_json(changes, wanted)
@@ -92,15 +93,19 @@ def _show(batches: Batches, wanted: _Wanted, zone: str, *, as_json: bool) -> Non
         shown_before = shown_before or caught_up
     if not as_json:
         _count(known, wanted)
+    if refused:
+        raise PipelineError(f"{refused:,} of {number:,} records could not be shown")
 
 
-def _taken(known: "Incidents", record: bytes, number: int) -> "Change":
+def _taken(known: "Incidents", record: bytes, number: int) -> "Change | None":
+    """What a record changes; one that is no incident is named, and does not hide the others."""
     from sinks.incidents.show import BadIncident
 
     try:
         return known.take(record)
     except BadIncident as error:
-        raise ConfigurationError(f"record {number}: {error}") from error
+        sys.stderr.write(f"daywatch incidents: record {number}: {error}\n")
+        return None
 
 
 def _print_json(changes: "Iterable[tuple[bytes, Change]]", wanted: _Wanted) -> None:

@@ -13,6 +13,7 @@ from sinks.line_alert import is_line_alert
 from sinks.ocsf import MOST_TEXT, instant, kind_of
 from stream.errors import PoisonError
 from stream.kinds import Millis
+from stream.times import MAX_TS
 
 
 class BadAlertRecord(PoisonError):
@@ -50,7 +51,7 @@ def read_verdict(value: bytes) -> Judged:
     """
     try:
         found = orjson.loads(value)
-        return Judged(_text(found["user"]), instant(found["end"]), found.get("alerted") is True)
+        return Judged(_text(found["user"]), _time(instant(found["end"])), found.get("alerted") is True)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadVerdict(f"no verdict: {type(error).__name__}") from error
 
@@ -75,8 +76,8 @@ def _alerted(record: Mapping[str, Any]) -> Alerted:
     return Alerted(
         user=_text(record["actor"]["user"]["name"]),
         uid=_text(info["uid"]),
-        time_ms=_whole(record["time"]),
-        created_ms=_whole(info["created_time"]),
+        time_ms=_time(record["time"]),
+        created_ms=_time(info["created_time"]),
         risk=min(100, max(0, _whole(record["risk_score"]))),
         label=str(record.get("unmapped", {}).get("label", "")),
         title=str(info.get("title", ""))[:MOST_TEXT],
@@ -91,7 +92,7 @@ def _event(item: Mapping[str, Any]) -> CitedEvent:
     kind = kind_of(_whole(item["type_uid"]))
     if kind is None:
         raise ValueError
-    return CitedEvent(EventRef(kind, _text(item["uid"])), _whole(item.get("first_seen_time", 0)), item["type_uid"])
+    return CitedEvent(EventRef(kind, _text(item["uid"])), _time(item.get("first_seen_time", 0)), item["type_uid"])
 
 
 def _technique(item: Mapping[str, Any]) -> str:
@@ -108,3 +109,11 @@ def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError  # noqa: TRY004 - one kind of fault for whoever catches it
     return value
+
+
+def _time(value: object) -> Millis:
+    found = _whole(value)
+    # one absurd time would close everybody's stories, or be none that can be written
+    if not 0 <= found < MAX_TS:
+        raise ValueError
+    return found

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sinks.incidents.finding import CLASS_UID
 from sinks.ocsf import kind_of, risk_level
-from sinks.show import STYLES, moment, plain, span
+from sinks.show import STYLES, moment, plain, shown_time, span
 from stream.errors import PoisonError
 from stream.kinds import Millis
 
@@ -111,12 +111,12 @@ def _incident(record: Mapping[str, Any]) -> Incident:
         uid=str(about["uid"]),
         revision=int(about["revision"]),
         user=str(record["actor"]["user"]["name"]),
-        time_ms=int(record["time"]),
-        opened_ms=int(about["opened_time"]),
+        time_ms=shown_time(record["time"]),
+        opened_ms=shown_time(about["opened_time"]),
         closed=record["activity_id"] == 3,
         severity=str(record.get("severity", "")),
         peak=int(about["peak_risk"]),
-        risks=tuple((int(point["time"]), int(point["risk"])) for point in about["risks"]),
+        risks=tuple((shown_time(point["time"]), int(point["risk"])) for point in about["risks"]),
         text=str(record.get("message", "")),
         techniques=tuple(_technique(attack) for attack in record.get("attacks", ())),
         alerts=tuple(_alert(info) for info in record["finding_info_list"]),
@@ -126,12 +126,12 @@ def _incident(record: Mapping[str, Any]) -> Incident:
 
 
 def _alert(info: Mapping[str, Any]) -> ShownAlert:
-    created = int(info["created_time"])
+    created = shown_time(info["created_time"])
     related = sorted(info.get("related_events", ()), key=lambda event: int(event.get("first_seen_time", 0)))
     return ShownAlert(
         uid=str(info["uid"]),
         created_ms=created,
-        time_ms=int(info.get("modified_time", created)),
+        time_ms=shown_time(info.get("modified_time", created)),
         title=str(info.get("title", "")),
         reason=str(info.get("desc", "")),
         events=tuple(f"{kind_of(int(event['type_uid']))} {event['uid']}" for event in related),

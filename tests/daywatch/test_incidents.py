@@ -62,12 +62,12 @@ def test_json_lines_are_every_revision_once(file: Path) -> None:
     assert done.stderr == b""
 
 
-def test_what_is_no_incident_is_an_error_in_one_line(tmp_path: Path) -> None:
+def test_what_is_no_incident_is_named_and_exits_with_1(tmp_path: Path) -> None:
     junk = tmp_path / "junk"
     junk.write_text("{}\n")
     done = daywatch("incidents", junk)
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.startswith(b"daywatch: error: record 1: no OCSF Incident Finding")
+    assert done.stderr.startswith(b"daywatch incidents: record 1: no OCSF Incident Finding")
     assert daywatch("incidents", junk, "--follow").returncode == 2
 
 
