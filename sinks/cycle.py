@@ -20,7 +20,7 @@ from stream.log import Commit, MemoryLog, Out, Outlet, Polled, Records, Source, 
 from stream.measured import MeasuredOutlet
 from stream.metrics import ASSIGNMENTS, FINDINGS, LAST_TURN, PARTITIONS, POSITION, RECOVERIES, STEP_SECONDS
 from stream.notes import logger_of, note
-from stream.operations import Noticed, Operations, count_refused
+from stream.operations import About, Noticed, Operations, count_refused
 from stream.share import Share
 from stream.telemetry import NO_TELEMETRY, Beat, Telemetry
 
@@ -192,6 +192,8 @@ class Cycle:
         self.recoveries = 0
         for metric in (ASSIGNMENTS, RECOVERIES):
             telemetry.count(metric, 0)
+        # known from the start: Prometheus sees no increase in a series whose first value is not 0
+        telemetry.count(FINDINGS, 0, about=About.DEAD_LETTERS)
 
     def at(self, number: int) -> TopicPartition:
         """A partition of what is read."""

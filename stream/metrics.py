@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream.kinds import KINDS
+from stream.operations import About
 
 PREFIX: Final = "daywatch_"
 OTHER: Final = "other"
@@ -66,7 +67,7 @@ LABELS: Final[Mapping[str, frozenset[str] | re.Pattern[str]]] = {
     "label": _WORD,  # classes of a model
     "activity": frozenset({"created", "updated", "opened", "grown", "closed"}),
     "direction": frozenset({"prompt", "answer"}),
-    "about": _WORD,
+    "about": frozenset(map(str, About)),
     "role": _WORD,
     "version": _VERSION,
     "python": _VERSION,

@@ -41,7 +41,7 @@ from stream.metrics import (
     WINDOWS_OPEN,
 )
 from stream.notes import logger_of, note
-from stream.operations import Noticed, Operation, Operations
+from stream.operations import About, Noticed, Operation, Operations
 from stream.telemetry import NO_TELEMETRY, Beat, Telemetry
 from windowing.clocks import LONG_AGO, TopicClock
 from windowing.intake import Intake, Refused, Taken, Topics
@@ -153,6 +153,9 @@ class WindowWorker:
         for kind in KINDS:
             for metric in (EVENTS, LATE, DUPLICATES, SILENCE_MARKS):
                 telemetry.count(metric, 0, kind=kind)
+        # known from the start: Prometheus sees no increase in a series whose first value is not 0
+        for about in About:
+            telemetry.count(FINDINGS, 0, about=about)
 
     # the loop --------------------------------------------------------------------------------------------------------
 
