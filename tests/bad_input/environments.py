@@ -206,7 +206,7 @@ def _replay_without_topics(around: Surroundings) -> Said:
 
 def _uneven(around: Surroundings) -> Site:
     site = around.site()
-    site.create_topics(2, [*(kind.value for kind in KINDS if kind is not Kind.HTTP), "verdicts", "alerts", "dead-letters"])
+    site.create_topics(2, [*(kind.value for kind in KINDS if kind is not Kind.HTTP), "verdicts", "alerts", "dead-letters", "operations"])
     site.create_topics(3, ["http", "windows"])
     return site
 

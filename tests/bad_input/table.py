@@ -7,7 +7,7 @@ from tests.bad_input.case import Case
 from tests.bad_input.environments import ENVIRONMENTS
 from tests.bad_input.events import BROKEN, ODD
 from tests.bad_input.files import FILES
-from tests.bad_input.windows import BROKEN_WINDOWS
+from tests.bad_input.windows import BROKEN_RESULTS, BROKEN_WINDOWS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "bad-input.md"
 
@@ -38,6 +38,11 @@ Odd, but good: each of these goes all the way, into a window and a verdict: {odd
 As with events: a dead letter with the reason; `daywatch detect` goes on and ends with 0.
 
 {windows}
+## Verdicts and alerts on their topics
+
+`daywatch correlate` goes on and ends with 0.
+
+{results}
 ## Files and settings
 
 {files}
@@ -52,11 +57,12 @@ def page() -> str:
     inputs = [case for case in files if case.command not in _SETTING_COMMANDS]
     around = [one.case for one in ENVIRONMENTS]
     return _TEXT.format(
-        records=len(BROKEN) + len(BROKEN_WINDOWS) + len(inputs),
+        records=len(BROKEN) + len(BROKEN_WINDOWS) + len(BROKEN_RESULTS) + len(inputs),
         surroundings=len(files) - len(inputs) + len(around),
         events=_records(one.case for one in BROKEN),
         odd="; ".join(odd.name for odd in ODD),
         windows=_records(one.case for one in BROKEN_WINDOWS),
+        results=_records(one.case for one in BROKEN_RESULTS),
         files=_commands(files),
         environments=_commands(around),
     )

@@ -17,7 +17,7 @@ from stream.partitioner import partition_of
 from tests.bad_input.case import is_decent
 from tests.bad_input.events import BROKEN, BROKER_TAKES, ODD, Broken, Odd, event
 from tests.bad_input.site import Said, Site, headers_of
-from tests.bad_input.windows import BROKEN_WINDOWS, BrokenWindow
+from tests.bad_input.windows import BROKEN_RESULTS, BROKEN_WINDOWS, BrokenResult, BrokenWindow
 from tests.servers import ApacheKafka
 
 pytestmark = pytest.mark.timeout(300)
@@ -194,3 +194,44 @@ def test_every_good_window_has_its_verdict_and_the_detector_ends_well(ran: Ran, 
     assert f"{len(BROKEN_WINDOWS)} refused" in judged.detect.err
     verdicts = [json.loads(value)["user"] for message in ran.site.read("verdicts") if (value := message.value())]
     assert sorted(verdicts) == sorted(_windows(ran))
+
+
+# verdicts and alerts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def correlated(ran: Ran, judged: Judged) -> tuple[Said, dict[str, list[Message]]]:
+    """`daywatch correlate` over the run's verdicts with broken ones behind them, and its dead letters by case."""
+    site, producer = ran.site, ran.site.producer()
+    assert judged.detect.code == 0
+    site.create_topics(PARTITIONS, ["incidents"])
+    site.create_topics(PARTITIONS, ["incident-memory"], cleanup_policy="compact")
+    for broken in BROKEN_RESULTS:
+        place = partition_of(b"ana", PARTITIONS)
+        headers = [("case", broken.case.slug.encode())]
+        producer.produce(site.topic(broken.role), value=broken.value, key=broken.key, partition=place, headers=headers)
+    assert producer.flush(60) == 0
+    said = site.run("correlate", "--until-done")
+    letters: dict[str, list[Message]] = {}
+    for letter in site.read("dead-letters"):
+        if (slug := headers_of(letter).get("case")) is not None:
+            letters.setdefault(slug.decode(), []).append(letter)
+    return said, letters
+
+
+@pytest.mark.parametrize("broken", BROKEN_RESULTS, ids=lambda broken: broken.case.slug)
+def test_a_broken_verdict_or_alert_becomes_one_dead_letter(correlated: tuple[Said, dict[str, list[Message]]], broken: BrokenResult) -> None:
+    said, letters = correlated
+    assert is_decent(said.err), said.err
+    assert said.code == 0, said.err
+    [letter] = letters[broken.case.slug]
+    headers = headers_of(letter)
+    text = f"{headers['daywatch-reason'].decode()}: {headers['daywatch-message'].decode()}"
+    assert broken.case.is_said_in(text), text
+    assert (letter.key(), letter.value()) == (broken.key, broken.value)
+
+
+def test_all_good_verdicts_are_worked_off(ran: Ran, correlated: tuple[Said, dict[str, list[Message]]]) -> None:
+    refused = sum(len(letters) for slug, letters in correlated[1].items() if slug in {broken.case.slug for broken in BROKEN_RESULTS})
+    assert refused == len(BROKEN_RESULTS)
+    assert f"{len(_windows(ran)):,} verdicts" in correlated[0].err, correlated[0].err

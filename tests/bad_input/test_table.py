@@ -6,7 +6,7 @@ from tests.bad_input.environments import ENVIRONMENTS
 from tests.bad_input.events import BROKEN
 from tests.bad_input.files import FILES
 from tests.bad_input.table import PAGE, page
-from tests.bad_input.windows import BROKEN_WINDOWS
+from tests.bad_input.windows import BROKEN_RESULTS, BROKEN_WINDOWS
 
 
 def test_the_page_is_the_one_that_the_cases_make() -> None:
@@ -14,7 +14,7 @@ def test_the_page_is_the_one_that_the_cases_make() -> None:
 
 
 def test_no_two_cases_are_the_same() -> None:
-    slugs = Counter(one.case.slug for group in (BROKEN, BROKEN_WINDOWS, FILES, ENVIRONMENTS) for one in group)
+    slugs = Counter(one.case.slug for group in (BROKEN, BROKEN_WINDOWS, BROKEN_RESULTS, FILES, ENVIRONMENTS) for one in group)
     assert [slug for slug, times in slugs.items() if times > 1] == []
 
 

@@ -79,3 +79,57 @@ BROKEN_WINDOWS: tuple[BrokenWindow, ...] = (
     ),
     BrokenWindow(_case("a null among the windows", "bad_mark", "a null value without the header daywatch-clock"), lambda _: None, key=None),
 )
+
+
+# verdicts and alerts ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenResult:
+    """A record on the topic of verdicts or of alerts."""
+
+    case: Case
+    role: str
+    value: bytes | None
+    key: bytes | None = b"ana"
+
+
+def _result(name: str, role: str, value: bytes | None, reason: str, message: str, key: bytes | None = b"ana") -> BrokenResult:
+    return BrokenResult(Case(name, "correlate", f"{reason}: {message}", 0, f"dead letter `{reason}`"), role, value, key)
+
+
+def _alert(**parts: Any) -> bytes:
+    """An alert of ana that would pass but for these parts."""
+    info = {"uid": "a1", "created_time": 1_262_649_600_000, "title": "", "related_events": []}
+    whole = {
+        "class_uid": 2004, "time": 1_262_649_600_000, "risk_score": 50, "actor": {"user": {"name": "ana"}}, "finding_info": info
+    }  # fmt: skip
+    return json.dumps(whole | parts).encode()
+
+
+def _verdict(**parts: Any) -> bytes:
+    return json.dumps({"user": "ana", "end": "2010-01-05T00:00:00+00:00"} | parts).encode()
+
+
+BROKEN_RESULTS: tuple[BrokenResult, ...] = (
+    _result("a verdict that is no JSON", "verdicts", b"{broken", "bad_verdict", "no verdict: JSONDecodeError"),
+    _result("a verdict without user", "verdicts", b'{"end": "2010-01-05T00:00:00+00:00"}', "bad_verdict", "no verdict: KeyError"),
+    _result(
+        "a verdict without offset in its time", "verdicts", _verdict(end="2010-01-05T00:00:00"), "bad_verdict", "no verdict: ValueError"
+    ),
+    _result("a verdict of the year 9999", "verdicts", _verdict(end="9999-12-31T00:00:00+00:00"), "bad_verdict", "no verdict: ValueError"),
+    _result("a verdict under another user's key", "verdicts", _verdict(), "misrouted", "…", b"bo"),
+    _result("a tombstone among the verdicts", "verdicts", None, "bad_mark", "a null value without the header daywatch-clock"),
+    _result("an alert that is no JSON, for its story", "alerts", b"\xff\xfe", "bad_alert", "no alert: JSONDecodeError"),
+    _result("an alert of another class", "alerts", _alert(class_uid=2001), "bad_alert", "no alert: ValueError"),
+    _result("an alert of nobody, for its story", "alerts", _alert(actor={}), "bad_alert", "no alert: KeyError"),
+    _result("an alert of the year 300,000, for its story", "alerts", _alert(time=10**16), "bad_alert", "no alert: ValueError"),
+    _result(
+        "an alert that cites what is no event",
+        "alerts",
+        _alert(finding_info={"uid": "a", "created_time": 1, "related_events": ["x"]}),
+        "bad_alert",
+        "no alert: …",
+    ),
+    _result("an alert without a key", "alerts", _alert(), "misrouted", "…", None),
+)
