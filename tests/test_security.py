@@ -1,5 +1,6 @@
 """The chain behind closed doors: Apache Kafka with TLS, certificates, SCRAM and ACLs, a Redis with TLS and ACLs, and each wrong key."""
 
+import asyncio
 import json
 import os
 import re
@@ -144,6 +145,27 @@ def test_every_client_comes_in(house: House, namespace: str, way: str) -> None:
         source.close()
         outlet.close()
     assert [message.value() for batch in read_all(client, names[1:]) for message in batch] == [b"one"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_worker_of_incidents_comes_in_too(house: House, namespace: str, way: str) -> None:
+    """It has another Kafka client, which is told the same."""
+    pytest.importorskip("faust")
+    from aiokafka.client import AIOKafkaClient
+    from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
+
+    from sinks.incidents.faust_app import _credentials
+
+    async def brokers(client: dict[str, str]) -> int:
+        found = AIOKafkaClient(bootstrap_servers=client["bootstrap.servers"], **credentials_to_aiokafka_auth(_credentials(client)))
+        try:
+            await found.bootstrap()
+            return len(found.cluster.brokers())
+        finally:
+            await found.close()
+
+    client = client_of(way_in(house, way, namespace))
+    assert asyncio.run(brokers(client)) == 1
 
 
 # ------------------------------------------------------------------------------------------------------------- wrong keys
@@ -409,16 +431,20 @@ def test_the_doctor_says_what_keeps_us_out_and_finds_nothing_with_the_rights_tha
         ours = [each for each in findings if each.group in ("broker", "topics", "groups")]
         return {each.id: f"{each.told}; {each.cure}" for each in ours if each.state is not State.OK}
 
-    refused = told(house.by_password("ana", sasl_password="not-the-password"))
+    refused = told(house.by_password("looker", sasl_password="not-the-password"))
     assert "refuses kafka.sasl_username with kafka.sasl_password" in refused["broker.access"]
     assert "speaks TLS there" in told({"kafka.bootstrap_servers": house.kafka.address("SASL_SSL")})["broker.access"]
 
     owner = load(flags={"kafka.bootstrap_servers": house.kafka.owner["bootstrap.servers"], "namespace": namespace}, alone=True)
     create_all(layout_of(owner), KafkaTopicAdmin(owner.kafka.client()))
-    flags = house.by_password(namespace)
-    house.kafka.allow(namespace, "TOPIC", namespace, "READ", "DESCRIBE", "DESCRIBE_CONFIGS", prefix=True)
-    house.kafka.allow(namespace, "GROUP", namespace, "DESCRIBE", prefix=True)
-    house.kafka.allow(namespace, "GROUP", "daywatch-doctor", "READ")
+    flags, names = house.by_password("looker"), [spec.name for spec in layout_of(owner).specs()]
+    house.kafka.allow("looker", "GROUP", "daywatch-", "READ", prefix=True)
+    house.kafka.allow("looker", "GROUP", namespace, "DESCRIBE", prefix=True)
+    house.kafka.allow("looker", "TOPIC", namespace, "READ", "DESCRIBE_CONFIGS", prefix=True)
+    # a broker takes a moment to know what it has been told
+    client = client_of(flags)
+    while set(KafkaTopicAdmin(client).find(names)) != set(names):
+        pass
     # without rights on the cluster its settings are not told, and that is all
     found = told(flags)
     assert set(found) == {"broker.limits"}, found
