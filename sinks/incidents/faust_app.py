@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import faust
 from aiokafka.errors import KafkaError
@@ -35,7 +35,7 @@ from stream.telemetry import NO_TELEMETRY, Beat, Telemetry
 _BATCH = 500
 _WITHIN_S = 0.1
 _TICK_S = 0.1
-_STANDS_S = 2.0
+_STANDS_S = 5.0
 _LOOK_S = 0.5
 _ANSWER_S = 5.0
 _LOUD = ("faust", "mode", "aiokafka")
@@ -57,6 +57,14 @@ class CorrelateSettings:
     """False for the embedded broker: a log's end is where nothing has come for a while."""
 
 
+class _App(faust.App):
+    fetched: dict[tuple[str, int], tuple[int, int]]
+    """Per topic and partition: under which assignment, and at which offset, the newest record was fetched. It may be on its way still."""
+
+    def _create_directories(self) -> None:
+        """Nothing is kept on disk: the table lives in memory, and in its changelog."""
+
+
 class _CommittedOnly(AIOKafkaConsumerThread):
     """Faust's consumer, told to read committed records only: it does so by itself only where it writes in transactions."""
 
@@ -66,6 +74,14 @@ class _CommittedOnly(AIOKafkaConsumerThread):
             return super()._create_worker_consumer(transport)
         finally:
             self.consumer.in_transaction = False
+
+    async def _fetch_records(self, *arguments: Any, **more: Any) -> Any:
+        records = await super()._fetch_records(*arguments, **more)
+        app = cast("_App", self.app)
+        app.fetched.update(
+            {(at.topic, at.partition): (app.consumer_generation_id, found[-1].offset) for at, found in records.items() if found}
+        )
+        return records
 
 
 class _CommittedConsumer(Consumer):
@@ -87,11 +103,6 @@ class _Transport(Transport):
     Producer = _NullProducer
 
 
-class _App(faust.App):
-    def _create_directories(self) -> None:
-        """Nothing is kept on disk: the table lives in memory, and in its changelog."""
-
-
 @dataclass(slots=True)
 class _Progress:
     """What is known of the logs since this assignment."""
@@ -101,8 +112,6 @@ class _Progress:
     """Partitions that held clock marks when the worker started."""
     positions: dict[tuple[str, int], int] = field(default_factory=dict)
     """Per topic and partition: the next offset, as far as records are dealt with."""
-    ends: dict[int, tuple[tuple[int, int], float]] = field(default_factory=dict)
-    """Per partition: where its two logs were last found to end, and since when."""
     worked_off: set[int] = field(default_factory=set)
     """Partitions whose logs were read to their ends, as far as these reached at the start."""
     heard: float = 0.0
@@ -324,19 +333,19 @@ class Correlator:
             ends = [await self._end_reached(topic, partition) for topic in (self._topics.verdicts, self._topics.alerts)]
             if ends[0] is None or ends[1] is None:
                 continue
-            # what was fetched a moment ago may still be on its way to us: an end counts when it has stood for a while
-            now, found = time.monotonic(), (ends[0], ends[1])
-            known, since = self._progress.ends.get(partition, (None, now))
-            if known != found or self._progress.heard >= since:
-                self._progress.ends[partition] = (found, now)
-            elif now - since >= _STANDS_S:
-                works.append((partition, self._stories(partition).worked_off(found)))
-                self._progress.worked_off.add(partition)
-        await self._commit(self._generation, works)
+            # where nobody's word on the end can be believed, it must have stood for a while
+            if self._settings.trust_bounds or time.monotonic() - self._progress.heard >= _STANDS_S:
+                works.append((partition, self._stories(partition).worked_off((ends[0], ends[1]))))
+        if works and await self._commit(self._generation, works):
+            self._progress.worked_off.update(partition for partition, _ in works)
 
     async def _end_reached(self, topic: str, partition: int) -> int | None:
-        """Where a log was found to end; None when there is more of it, be it in a transaction that is still open."""
+        """Where a log was found to end; None when there is more of it, be it on its way or in a transaction that is still open."""
         position = await self._position(topic, partition)
+        # asked for afterwards: what was fetched since then shows here
+        generation, fetched = self._app.fetched.get((topic, partition), (-1, -1))
+        if generation == self._generation and fetched >= self._progress.positions.get((topic, partition), 0):
+            return None
         if position is None or not self._settings.trust_bounds:
             return position
         end = max(self._end(topic, partition), self._app.consumer.highwater(TP(topic, partition)) or 0)
@@ -398,6 +407,7 @@ def _app(settings: CorrelateSettings) -> _App:
         web_enabled=False,
         autodiscover=False,
     )
+    app.fetched = {}
     app.transport = _Transport(app.conf.broker_consumer, app)
     app.producer_transport = _Transport(app.conf.broker_producer, app)
     return app

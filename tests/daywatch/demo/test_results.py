@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from daywatch.demo.results import Results, by_finding, by_window
+from daywatch.demo.results import Results, by_finding, by_revision, by_window
 from daywatch.embedded import EmbeddedBroker
 from stream.marks import encode_mark
 from tests.servers import create_topics
@@ -90,3 +90,11 @@ def test_an_end_that_was_seen_before_does_not_count_after_it_is_asked_for_anew(
 
 def test_findings_of_one_moment_keep_their_order() -> None:
     assert by_finding(b'{"time": 3, "finding_info": {"uid": "b"}}') == by_finding(b'{"time": 3, "finding_info": {"uid": "a"}}')
+
+
+def test_incidents_stand_in_the_order_of_time_and_of_their_revisions() -> None:
+    def record(time: int, uid: str, revision: int) -> bytes:
+        return json.dumps({"time": time, "unmapped": {"incident": {"uid": uid, "revision": revision}}}).encode()
+
+    ordered = [record(1, "b", 1), record(2, "a", 1), record(2, "b", 2), record(2, "b", 10), record(10, "a", 2)]
+    assert sorted(reversed(ordered), key=by_revision) == ordered
