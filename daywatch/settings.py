@@ -339,7 +339,7 @@ class IncidentSettings(_Group):
 class RemoteSettings(_Group):
     """The OpenAI-compatible server that the backend `remote` asks."""
 
-    url: str | None = Field(default=None, pattern=r"^https?://")
+    url: str | None = Field(default=None, pattern=r"^https?://", repr=False)
     model: str | None = None
     api_key: SecretStr | None = None
     api_key_file: Path | None = None

@@ -86,7 +86,7 @@ def test_a_file_that_is_missing_or_no_toml_is_refused_by_name(tmp_path: Path) ->
 
 
 def test_settings_cannot_be_changed_and_hide_their_secrets() -> None:
-    settings = load(flags={**SCRAM, "store.url": "redis://ana:s3cret@r:6379/0"})
+    settings = load(flags={**SCRAM, "store.url": "redis://ana:s3cret@r:6379/0", "remote.url": "https://ana:s3cret@h/v1"})
     assert "hunter2" not in repr(settings)
     assert "s3cret" not in repr(settings)
     assert settings.kafka.client()["sasl.password"] == "hunter2"
