@@ -288,8 +288,8 @@ def test_what_was_polled_for_partitions_that_moved_away_meanwhile_is_left_to_the
 @pytest.mark.parametrize("prefetch", [False, True])
 def test_it_stops_after_the_batch_in_hand(prefetch: bool) -> None:
     log = filled()
-    made, asked = worker(log, prefetch=prefetch), iter([False, False, True])
-    made.run(lambda: next(asked))
+    made, steps = worker(log, prefetch=prefetch), []
+    made.run(lambda: len(steps) == 2, steps.append)
     assert 0 < len(log.values("verdicts")) < 32
     assert made.totals.windows == len(log.values("verdicts"))
     run(log)

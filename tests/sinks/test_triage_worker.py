@@ -176,6 +176,6 @@ def test_until_done_ends_at_what_was_there_and_a_later_run_takes_what_has_come_s
 
 def test_it_stops_after_the_batch_in_hand() -> None:
     log = filled()
-    asked = iter([False, True])
-    worker(log, batch_lines=5).run(lambda: next(asked))
+    steps: list[TriageWorker] = []
+    worker(log, batch_lines=5).run(lambda: len(steps) == 1, steps.append)
     assert 0 < len(log.values("labels")) <= 5
