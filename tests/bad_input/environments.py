@@ -103,6 +103,9 @@ for _command, _arguments in (
     ("window", WINDOW),
     ("detect", ("detect", "--until-done")),
     ("alerts", ("alerts",)),
+    ("state", ("state",)),
+    ("dead-letters", ("dead-letters",)),
+    ("correlate", ("correlate", "--until-done")),
 ):
     _environment("no broker", _command, _AWAY, 1, _WAITS)(_running(_arguments, bootstrap_servers=_NOBODY))
 

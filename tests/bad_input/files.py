@@ -400,6 +400,71 @@ _RECORDS = (
 )
 
 
+def _labelled(name: str, says: str, ends: str, file: str, lines: Sequence[bytes], out: int, code: int = 0) -> FileCase:
+    return FileCase(Case(name, "classify", says, code, ends), _lines(file, lambda: lines), ("classify", file), out)
+
+
+_NO_LABEL = "it has no label and says why; the others are labelled"
+_JSON_LINE = b'{"message": "up"}'
+_LINES = (
+    _labelled(
+        "a line that is no JSON among JSON lines",
+        "3 lines read as json…1 unusable",
+        _NO_LABEL,
+        "x.json",
+        [_JSON_LINE, b"{broken", _JSON_LINE],
+        3,
+    ),
+    _labelled(
+        "a JSON line without text", "3 lines read as json…1 unusable", _NO_LABEL, "x.json", [_JSON_LINE, b'{"other": 1}', _JSON_LINE], 3
+    ),
+    _labelled("a list among JSON lines", "3 lines read as json…1 unusable", _NO_LABEL, "x.json", [_JSON_LINE, b"[1]", _JSON_LINE], 3),
+    _labelled(
+        "a short row of a CERT file",
+        "2 lines read as cert…1 unusable",
+        _NO_LABEL,
+        "logon.csv",
+        [_HEAD.strip(), _rows(0, 1).strip(), b"{X},01/04/2010"],
+        2,
+    ),
+    _labelled(
+        "a log line of random bytes",
+        "3 lines read as text",
+        "read with the replacement character, and labelled",
+        "x.log",
+        [b"up", bytes(range(128, 256)), b"down"],
+        3,
+    ),
+    _labelled("NUL bytes in a log line", "3 lines read as text", "labelled without them", "x.log", [b"up", b"a\0b\0c", b"down"], 3),
+    _labelled(
+        "a log line of 3,000,000 bytes",
+        "lines read as text",
+        "cut into pieces of 1 MiB at most, each labelled",
+        "x.log",
+        [b"up", b"x" * 3_000_000, b"down"],
+        5,
+    ),
+    FileCase(
+        Case("a log file that is not there", "classify", "nothing.log: No such file or directory", 1, "nothing is labelled"),
+        lambda _: None,
+        ("classify", "nothing.log"),
+        0,
+    ),
+    FileCase(
+        Case("an unknown format", "classify", "it is auto, text, json or cert", 2, "nothing is labelled"),
+        lambda place: (place / "x.log").touch(),
+        ("classify", "x.log", "--format", "xml"),
+        0,
+    ),
+    FileCase(
+        Case("an empty log file", "classify", "0 lines read", 0, "there is nothing to label"),
+        lambda place: (place / "x.log").touch(),
+        ("classify", "x.log"),
+        0,
+    ),
+)
+
+
 # models -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -499,4 +564,4 @@ _SETTINGS = (
     _setting("an unknown flag", "No such option: --colour", "--colour"),
 )
 
-FILES: tuple[FileCase, ...] = (*_CERT, *_SNAPSHOTS, *_RECORDS, *_MODELS, *_SETTINGS)
+FILES: tuple[FileCase, ...] = (*_CERT, *_SNAPSHOTS, *_RECORDS, *_LINES, *_MODELS, *_SETTINGS)
