@@ -3,7 +3,8 @@
 For operators' commands; a worker knows its own group through `stream/kafka_consumer.py`. Knows nothing of what a group is for.
 """
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from stream.log import Commit, TopicPartition
 
 _T = TypeVar("_T")
 _WITHIN_S = 20.0
+_NOT_YET = frozenset({KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS})
 _GONE = frozenset({KafkaError.GROUP_ID_NOT_FOUND, KafkaError._UNKNOWN_GROUP})  # noqa: SLF001 - librdkafka's own name
 
 
@@ -52,7 +54,7 @@ class KafkaGroups:
 
     def look(self, name: str) -> Group:
         """A group's members and commits now; a commit that a pending transaction holds is not among them."""
-        found = self._answer(self._admin.describe_consumer_groups([name], request_timeout=_WITHIN_S)[name])
+        found = self._asked(lambda: self._admin.describe_consumer_groups([name], request_timeout=_WITHIN_S)[name])
         members = tuple(
             Member(
                 str(member.client_id),
@@ -67,8 +69,8 @@ class KafkaGroups:
         return Group(name, state, members, {} if state == "dead" else self._commits(name))
 
     def _commits(self, name: str) -> dict[TopicPartition, Commit]:
-        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=_WITHIN_S)
-        answers = self._answer(asked[name]).topic_partitions
+        wanted = [ConsumerGroupTopicPartitions(name)]
+        answers = self._asked(lambda: self._admin.list_consumer_group_offsets(wanted, request_timeout=_WITHIN_S)[name]).topic_partitions
         return {TopicPartition(at.topic, at.partition): Commit(at.offset, at.metadata or "") for at in answers if at.offset >= 0}
 
     def commit(self, name: str, commits: Mapping[TopicPartition, Commit]) -> None:
@@ -119,6 +121,17 @@ class KafkaGroups:
             self._answer(answer)
         return sum(bound.end - bound.start for bound in full.values())
 
+    def _asked(self, ask: "Callable[[], Future[_T]]") -> _T:
+        """Ask again while the broker is still finding out who coordinates the group: on a new one that takes a moment."""
+        deadline = time.monotonic() + _WITHIN_S
+        while True:
+            try:
+                return self._answer(ask())
+            except _AnsweredError as error:
+                if error.code not in _NOT_YET or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.2)
+
     @staticmethod
     def _answer(future: "Future[_T]") -> _T:
         try:
@@ -139,6 +152,8 @@ class _AnsweredError(TransientError):
 
 def _failed(error: KafkaException) -> _AnsweredError:
     cause: KafkaError = error.args[0]
-    found = _AnsweredError(f"Kafka: {cause.name()} ({cause.str()})")
+    away = cause.code() == KafkaError._TRANSPORT  # noqa: SLF001 - librdkafka's own name
+    text = "no Kafka broker answers ({}); start one or set kafka.bootstrap_servers" if away else "Kafka: {}"
+    found = _AnsweredError(text.format(f"{cause.name()}: {cause.str()}"))
     found.code = cause.code()
     return found
