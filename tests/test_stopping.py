@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Producer
 
 from stream.kafka_groups import KafkaGroups
-from stream.kafka_producer import producer_config
+from stream.kafka_transactions import producer_config
 from stream.synth import write_organisation
 from tests.plain_processes import PlainProcess, until
 from tests.servers import ApacheKafka, EmbeddedStore, create_topics, read_values
