@@ -31,6 +31,8 @@ _MODEL_SILENT_FOR_S = 600.0  # loading a model, and a batch on a slow machine
 _WITH_A_MODEL = {"window.hop": "24h", "detect.share": "0.02"}
 _MOST_EVENTS = 12
 _MOST_INCIDENTS = 5
+# its heartbeats are Python's: on a busy machine they may be late, and here it must not lose its partitions
+_PATIENT = ("--set", "kafka.session_timeout=10s")
 _WIDTH = 132  # of what is written where no terminal says how wide it is
 
 
@@ -199,7 +201,7 @@ class _Demo:
             workers = [
                 stack.enter_context(self._worker("window", "--directory", str(organisation / "LDAP"))),
                 stack.enter_context(self._worker("detect")),
-                *([stack.enter_context(self._worker("correlate"))] if self._with_incidents else []),
+                *([stack.enter_context(self._worker("correlate", *_PATIENT))] if self._with_incidents else []),
             ]
             results = Results(self._settings.kafka.client(), topics, self._settings.topics.partitions, self._scratch / "results")
             stack.callback(results.close)

@@ -9,6 +9,7 @@ become durable: what is sent first, then what is remembered, then the group's po
 """
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import time
@@ -37,6 +38,8 @@ _WITHIN_S = 0.1
 _TICK_S = 0.1
 _STANDS_S = 5.0
 _LOOK_S = 0.5
+_STOP_S = 7.0
+_LEAVE_S = 1.0
 _ANSWER_S = 5.0
 _LOUD = ("faust", "mode", "aiokafka")
 
@@ -160,12 +163,24 @@ class Correlator:
             logger = logging.getLogger(name)
             logger.addHandler(logging.NullHandler())
             logger.propagate = False
-        asyncio.run(self._run(stop, after_step))
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self._run(stop, after_step))
+        finally:
+            # as asyncio.run does it, but not for ever: what hangs on a broker that has gone is left behind
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left, timeout=_LEAVE_S))
+            asyncio.set_event_loop(None)
+            loop.close()
 
     async def _run(self, stop: Callable[[], bool], after_step: Callable[[], None]) -> None:
-        await self._app.start()
         look_again = 0.0
         try:
+            await self._start()
             while not stop():
                 self._raise_failure()
                 self._tell()
@@ -178,8 +193,15 @@ class Correlator:
         finally:
             async with self._busy:  # a batch in hand is finished first
                 self._stopping = True
-            await self._app.stop()
+            with contextlib.suppress(TimeoutError):  # nothing is lost: what is not committed is read again
+                await asyncio.wait_for(self._app.stop(), _STOP_S)
         self._raise_failure()
+
+    async def _start(self) -> None:
+        try:
+            await self._app.start()
+        except KafkaError as error:
+            raise TransientError(f"Kafka cannot be reached ({type(error).__name__})") from error
 
     def _raise_failure(self) -> None:
         if isinstance(self._failure, PipelineError):

@@ -34,7 +34,7 @@ def correlator(broker: str, namespace: str, on_step: Any = lambda _: None, **set
     found = {TopicPartition(*at): (bound.start, bound.end) for at, bound in bounds(client, logs).items()}
     chosen: dict[str, Any] = {
         "until_done": True,
-        "session_timeout_ms": int(os.environ.get("H1_SESSION", "2500")),
+        "session_timeout_ms": 6_000,
         "merging": MERGING,
         **settings,
     }
