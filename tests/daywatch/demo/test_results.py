@@ -97,4 +97,4 @@ def test_incidents_stand_in_the_order_of_time_and_of_their_revisions() -> None:
         return json.dumps({"time": time, "unmapped": {"incident": {"uid": uid, "revision": revision}}}).encode()
 
     ordered = [record(1, "b", 1), record(2, "a", 1), record(2, "b", 2), record(2, "b", 10), record(10, "a", 2)]
-    assert sorted(reversed(ordered), key=by_revision) == ordered
+    assert sorted(ordered[::-1], key=by_revision) == ordered
