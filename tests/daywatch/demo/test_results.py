@@ -97,4 +97,5 @@ def test_incidents_stand_in_the_order_of_time_and_of_their_revisions() -> None:
         return json.dumps({"time": time, "unmapped": {"incident": {"uid": uid, "revision": revision}}}).encode()
 
     ordered = [record(1, "b", 1), record(2, "a", 1), record(2, "b", 2), record(2, "b", 10), record(10, "a", 2)]
-    assert sorted(ordered[::-1], key=by_revision) == ordered
+    backwards = ordered[::-1]
+    assert sorted(backwards, key=by_revision) == ordered
