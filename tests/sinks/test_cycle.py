@@ -98,6 +98,16 @@ def test_lines_alerts_and_refusals_of_log_lines_are_counted() -> None:
     assert 85 <= heard.spreads(ALERT_ARRIVAL_SECONDS)[()].total / worker.totals.alerts <= 90
 
 
+def test_its_place_is_where_it_has_committed() -> None:
+    log = detecting.filled()
+    heard, worker = detect(log)
+    steps: list[DetectWorker] = []
+    worker.run(lambda: len(steps) == 3, steps.append)
+    told = {(at.topic, str(at.partition)): commit.offset for at, commit in log.committed.items()}
+    assert told
+    assert {at: offset for at, offset in heard.numbers(POSITION).items() if offset} == told
+
+
 def test_what_has_moved_to_another_worker_is_told_of_no_more() -> None:
     log = detecting.filled()
     source = detecting.Changing(log)

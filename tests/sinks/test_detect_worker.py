@@ -285,6 +285,21 @@ def test_what_was_polled_for_partitions_that_moved_away_meanwhile_is_left_to_the
     assert results(log) == results(calm)
 
 
+def test_a_batch_in_hand_is_dropped_with_its_partitions_even_if_it_stops_then() -> None:
+    log = filled()
+    source = Changing(log)
+    made = worker(log, source=source, prefetch=True)
+
+    def moves_away(_: DetectWorker) -> None:
+        steps.append(None)
+        source.next = frozenset()
+
+    steps: list[None] = []
+    made.run(lambda: len(steps) == 2, moves_away)
+    assert log.committed == {}
+    assert not any(results(log).values())
+
+
 @pytest.mark.parametrize("prefetch", [False, True])
 def test_it_stops_after_the_batch_in_hand(prefetch: bool) -> None:
     log = filled()
