@@ -108,15 +108,21 @@ def _forget(settings: "Settings", user: str, wait_s: float) -> _Done:
     partition = partition_of(user.encode(), partitions)
     shown_as = pseudonyms_of(settings, partitions).user(user) if settings.privacy.pseudonyms else user
     store = RedisStore(settings.store.url, settings.namespace, **settings.store.options())
-    identities = identities_of(settings)
+    private = settings.privacy
+    has_map = private.pseudonyms or private.map_url is not None or private.map_username is not None
+    identities = identities_of(settings) if has_map else None
     try:
+        # first, so that a map that refuses us is known before anything is changed; and again, as a window on its way writes it anew
+        names = identities.forget([], user) if identities is not None else 0
         state = forget_in(store, partition, user)
         waited = _let_transactions_end(settings, store, partition, state)
+        if identities is not None:
+            names = max(names, identities.forget([], user))
         unread = _unread(settings, store, partition)
-        names = identities.forget([shown_as] if shown_as != user else [], user)
     finally:
         store.close()
-        identities.close()
+        if identities is not None:
+            identities.close()
     # behind whatever the windowing worker had under way: who reads the windows meets it after the person's last one
     _request(settings, partitions, shown_as)
     gone = _await_alert_memory(settings, partition, shown_as.encode(), wait_s)
