@@ -103,7 +103,8 @@ def _cluster_of(client: redis.Redis, server: Server, url: str, retries: int, opt
         whole = _Cluster.from_url(url, retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries), **options)
     except RedisClusterException:
         raise ConfigurationError(
-            f"{server.settings}cluster: the server at {server} belongs to no cluster that answers; take this away, or mend the cluster"
+            f"{server.settings}cluster: the server at {server} belongs to no cluster that answers this user; take this away, "
+            "mend the cluster, or grant the user +cluster|slots +command"
         ) from None
     except RedisError as error:
         raise trouble(error, f"store at {server}", f"{server.settings}url") from error
