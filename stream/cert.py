@@ -53,6 +53,8 @@ class ReadCount:
     bytes_read: int = 0
     rows: int = 0
     unusable: dict[Kind, int] = field(default_factory=dict)
+    usable: int = 0
+    """Good rows, those that wait for a later chunk included."""
 
 
 def find_files(directory: Path, kinds: Sequence[Kind] = KINDS) -> dict[Kind, Path]:
@@ -90,6 +92,7 @@ def read_kind(path: Path, kind: Kind, zone: str, chunk_bytes: int = CHUNK_BYTES,
     for block, columns in _blocks(path, kind, chunk_bytes, count):
         frame, unusable = _events(_parse(block, columns, path), kind, zone)
         count.unusable[kind] = count.unusable.get(kind, 0) + unusable
+        count.usable += frame.height
         # the newer half waits for the next chunk, in which rows that belong before it may still come
         both = pl.concat([held, frame]).sort("ts", maintain_order=True)
         ready, held = both[: both.height // 2], both[both.height // 2 :]

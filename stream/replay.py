@@ -289,10 +289,10 @@ class Replay:
     def _check_unusable(self) -> None:
         """Stop before more is sent of files that seem to be something else."""
         bad = sum(self._count.unusable.values())
-        if self._share is not None and bad > self._share.share * max(self._count.rows + bad, self._share.records):
+        if self._share is not None and bad > self._share.share * max(self._count.usable + bad, self._share.records):
             kinds = ", ".join(f"{count:,} of {kind}" for kind, count in self._count.unusable.items() if count)
             raise TooManyDeadLetters(
-                f"{self._plan.directory}: {bad:,} of {self._count.rows + bad:,} rows lack a proper id, date or user ({kinds}), more than "
+                f"{self._plan.directory}: {bad:,} of {self._count.usable + bad:,} rows lack a proper id, date or user ({kinds}), more than "
                 f"{self._share.share:.0%}; mend the files, or raise dead_letters.share to go on without these rows"
             )
 

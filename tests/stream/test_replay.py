@@ -19,6 +19,7 @@ from stream.log import MemoryLog, TopicPartition
 from stream.marks import ClockMark, parse_mark
 from stream.partitioner import partition_of
 from stream.replay import HOUR_MS, MemorySink, Place, Progress, Replay, ReplayPlan, ReplayReport, days_to_now, first_time
+from stream.share import ShareSpec, TooManyDeadLetters
 from stream.times import DAY_MS
 from tests.stream.cert_files import START_MS, write_directory
 
@@ -258,3 +259,18 @@ def ms(written: str) -> int:
     from datetime import datetime
 
     return round(datetime.fromisoformat(written).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(("unusable", "stops"), [(10, False), (11, True)])
+def test_files_of_which_too_many_rows_cannot_be_used_stop_it_before_more_is_sent(tmp_path: Path, unusable: int, stops: bool) -> None:
+    write_directory(tmp_path, events=90 if unusable == 10 else 89, kinds=[Kind.LOGON])
+    with (tmp_path / "logon.csv").open("a", encoding="utf-8") as file:
+        file.writelines(f"{{bad{number}}},no date,USR0001,PC-1,Logon\n" for number in range(unusable))
+    log, clock = MemoryLog(TOPICS.values(), PARTITIONS), ManualClock()
+    replay = Replay(ReplayPlan(tmp_path), TOPICS, MemorySink(log), after_two_days, clock, share=ShareSpec(share=0.1, records=10))
+    if stops:
+        with pytest.raises(TooManyDeadLetters, match=r"11 of 100 rows lack a proper id, date or user \(11 of logon\), more than 10%"):
+            replay.run(clock.advance)
+        assert not any(mark.last for marks in Told(log).marks() for mark in marks)
+    else:
+        assert replay.run(clock.advance).unusable == 10
