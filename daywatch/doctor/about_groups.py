@@ -202,4 +202,4 @@ def _first(told: Sequence[str]) -> str:
 
 
 def _number(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    return f"{n} {noun}" if n == 1 else f"{n:,} {noun}s"
