@@ -69,7 +69,9 @@ class _App(faust.App):
 
 
 class _CommittedOnly(AIOKafkaConsumerThread):
-    """Faust's consumer, told to read committed records only: it does so by itself only where it writes in transactions."""
+    """Faust's consumer, told to read committed records only, and to lose none. By itself it does the one only where it writes in
+    transactions, and the other only where something has been committed.
+    """
 
     def _create_worker_consumer(self, transport: Transport) -> Any:
         self.consumer.in_transaction = True  # the one switch that Faust has for it
@@ -77,6 +79,17 @@ class _CommittedOnly(AIOKafkaConsumerThread):
             return super()._create_worker_consumer(transport)
         finally:
             self.consumer.in_transaction = False
+
+    async def seek_to_committed(self) -> Any:
+        """Go back to what is committed, after a change of assignment; to a log's beginning where nothing is.
+
+        Faust leaves such a log where it stands, and what was fetched and dropped while assignments changed would never be read.
+        """
+        found = await super().seek_to_committed()
+        fresh = [at for at, offset in found.items() if not offset and at.topic not in self.app.tables.changelog_topics]
+        if fresh:
+            await self.seek_to_beginning(*fresh)
+        return found
 
     async def _fetch_records(self, *arguments: Any, **more: Any) -> Any:
         records = await super()._fetch_records(*arguments, **more)
