@@ -99,14 +99,13 @@ class _Cluster(RedisCluster):
 
 def _cluster_of(client: redis.Redis, server: Server, url: str, retries: int, options: Mapping[str, Any]) -> redis.Redis:
     try:
-        client.ping()  # why it does not let us in is told here
+        client.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call] # why it does not let us in is told here
         whole = _Cluster.from_url(url, retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries), **options)
     except RedisClusterException:
-        raise ConfigurationError(
-            f"{server.settings}cluster: the server at {server} belongs to no cluster that answers this user; take this away, "
-            "mend the cluster, or grant the user +cluster|slots +command"
-        ) from None
+        raise TransientError(f"store at {server}: its cluster does not hold every key at present; mend the cluster") from None
     except RedisError as error:
+        if "cluster support disabled" in str(error):
+            raise ConfigurationError(f"{server.settings}cluster: the server at {server} belongs to no cluster; take this away") from None
         raise trouble(error, f"store at {server}", f"{server.settings}url") from error
     finally:
         client.close()
