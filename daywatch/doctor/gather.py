@@ -22,14 +22,14 @@ _BROKER: Final = 5
 """Times a question's limit: the questions to the broker follow one on another."""
 
 
-class _Errand:
+class Errand:
     """Steps that are done one after the other on a thread of their own; what they found is there as soon as it is found."""
 
     def __init__(self) -> None:
         self._found: dict[str, Any] = {}
         self._thread: threading.Thread | None = None
 
-    def start(self, steps: Callable[["_Errand"], None]) -> "_Errand":
+    def start(self, steps: Callable[["Errand"], None]) -> "Errand":
         """Set out. The thread may outlast the process's interest in it."""
         self._thread = threading.Thread(target=lambda: self.step("", lambda: steps(self)), daemon=True)
         self._thread.start()
@@ -38,7 +38,7 @@ class _Errand:
     def step(self, name: str, ask: Callable[[], T | Missing]) -> T | Missing:
         """Do one step; what goes wrong in it is why its fact is missing."""
         try:
-            found = ask()
+            found = _whatever_else_ends(ask)
         except PipelineError as error:
             found = missing_for(str(error))
         except Exception as error:  # noqa: BLE001 - whatever a library throws costs this one fact
@@ -56,16 +56,24 @@ class _Errand:
         return self._found.get(name, Missing(otherwise, "run `daywatch doctor` again with a longer --patience"))
 
 
+def _whatever_else_ends(ask: Callable[[], T]) -> T:
+    """Ask; once more where a library's client, taken apart just then by Python's own clean-up, broke into what was running (seen once)."""
+    try:
+        return ask()
+    except SystemError:
+        return ask()
+
+
 def gather(settings: "Settings", clock: Clock, within_s: float) -> Facts:
     """Everything that rules ask for; each question to a server is given `within_s`, each chain of them a few times that."""
     wanted = wanted_of(settings)
-    broker, store, parts = _Errand(), _Errand(), _Errand()
+    broker, store, parts = Errand(), Errand(), Errand()
     kafka: list[KafkaFacts] = []
     needed = _parts(settings, within_s)
     broker.start(lambda errand: _ask_broker(errand, settings, wanted, within_s, kafka))
     store.start(lambda errand: _ask_store(errand, settings, within_s, clock))
     parts.start(lambda errand: _ask_parts(errand, needed))
-    machine = _Errand()
+    machine = Errand()
     _look_around(machine, settings)
     for_broker_s, for_store_s = _BROKER * within_s + _DOOR_S, 2 * within_s + _DOOR_S
     broker.wait(for_broker_s)
@@ -73,7 +81,7 @@ def gather(settings: "Settings", clock: Clock, within_s: float) -> Facts:
     slow = f"the broker did not answer within {for_broker_s:g} s"
     topics, groups, logs = (broker.take(name, slow) for name in ("topics", "groups", "logs"))
     stored = store.take("store", f"the store did not answer within {for_store_s:g} s")
-    last = _Errand().start(lambda errand: _ask_waiting(errand, kafka, wanted, (topics, groups, logs, stored)))
+    last = Errand().start(lambda errand: _ask_waiting(errand, kafka, wanted, (topics, groups, logs, stored)))
     last.wait(3 * within_s)
     parts.wait(_PARTS_S)
     return Facts(
@@ -116,7 +124,7 @@ def wanted_of(settings: "Settings") -> Wanted:
     )
 
 
-def _ask_broker(errand: _Errand, settings: "Settings", wanted: Wanted, within_s: float, kafka: "list[KafkaFacts]") -> None:
+def _ask_broker(errand: Errand, settings: "Settings", wanted: Wanted, within_s: float, kafka: "list[KafkaFacts]") -> None:
     from daywatch.doctor.kafka_facts import KafkaFacts, greet
 
     client = settings.kafka.client()
@@ -140,7 +148,7 @@ def _ask_broker(errand: _Errand, settings: "Settings", wanted: Wanted, within_s:
     kafka.append(facts)
 
 
-def _ask_store(errand: _Errand, settings: "Settings", within_s: float, clock: Clock) -> None:
+def _ask_store(errand: Errand, settings: "Settings", within_s: float, clock: Clock) -> None:
     from daywatch.doctor.redis_facts import RedisFacts
 
     def ask() -> Store | Missing:
@@ -150,7 +158,7 @@ def _ask_store(errand: _Errand, settings: "Settings", within_s: float, clock: Cl
     errand.step("store", ask)
 
 
-def _ask_waiting(errand: _Errand, kafka: "list[KafkaFacts]", wanted: Wanted, known: tuple[Any, ...]) -> None:
+def _ask_waiting(errand: Errand, kafka: "list[KafkaFacts]", wanted: Wanted, known: tuple[Any, ...]) -> None:
     """Which groups have something to read: where each stands is known only when both broker and store have told."""
     topics, groups, logs, store = known
     for each in (topics, groups, logs):
@@ -179,12 +187,12 @@ def _parts(settings: "Settings", within_s: float) -> Mapping[str, Callable[[], A
     return Parts(settings, within_s).needed()
 
 
-def _ask_parts(errand: _Errand, needed: Mapping[str, Callable[[], Any]]) -> None:
+def _ask_parts(errand: Errand, needed: Mapping[str, Callable[[], Any]]) -> None:
     for name, look in needed.items():
         errand.step(name, look)
 
 
-def _look_around(errand: _Errand, settings: "Settings") -> None:
+def _look_around(errand: Errand, settings: "Settings") -> None:
     from daywatch.doctor.machine_facts import disks, packages, usual_directories, zone_base
 
     errand.step("zones", lambda: zone_base(settings.zone))

@@ -8,6 +8,7 @@ import pytest
 from daywatch.doctor.checks import CHECKS, GROUPS
 from daywatch.doctor.facts import Broker, Disk, Facts, Greeting, Group, Held, Log, Missing, Package, Part, Release, Topics, Wanted, ZoneBase
 from daywatch.doctor.findings import Check, Finding, State, Told, examine, worst
+from daywatch.doctor.gather import Errand
 from stream.kinds import KINDS
 from stream.log import TopicPartition
 from stream.topics import TopicLayout
@@ -348,3 +349,21 @@ def test_a_rule_that_falls_over_is_told_and_hides_no_other() -> None:
     first, *others = examine(healthy(), [Check("disk.odd", "odd", "", "", falls), *CHECKS])
     assert (first.state, first.told) == (State.UNKNOWN, "this check itself failed (KeyError)")
     assert all(finding.state is State.OK for finding in others)
+
+
+def test_what_breaks_into_a_question_by_accident_costs_no_fact_and_what_keeps_failing_costs_only_its_own() -> None:
+    answers: list[str | Exception] = [SystemError(), "there"]
+
+    def ask() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    errand = Errand()
+    assert errand.step("one", ask) == "there"
+    answers = [KeyError("secret")]
+    found = errand.step("two", ask)
+    assert isinstance(found, Missing)
+    assert found.why == "looking failed (KeyError)"
+    assert errand.take("one", "") == "there"
