@@ -92,15 +92,15 @@ def test_the_servers_key_is_handed_on_and_never_shown() -> None:
 
 def test_base_and_adapter_are_filled_in_from_what_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "_shipped", lambda: None)
-    assert backends._weights(Choice(adapter="none")) == ("package:smollm2-135m", None, None)
-    assert backends._weights(Choice(base="other/base")) == ("other/base", None, None)
+    assert backends.weights_of(Choice(adapter="none")) == ("package:smollm2-135m", None, None)
+    assert backends.weights_of(Choice(base="other/base")) == ("other/base", None, None)
     with pytest.raises(ConfigurationError, match="the adapter that comes with Daywatch is missing"):
-        backends._weights(Choice())
+        backends.weights_of(Choice())
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "their/base"}))
     write_notes(tmp_path, notes(base="package:smollm2-135m"))
     monkeypatch.setattr(backends, "_shipped", lambda: tmp_path)
     for choice in (Choice(), Choice(adapter="shipped")):
-        base, adapter, found = backends._weights(choice)
+        base, adapter, found = backends.weights_of(choice)
         assert (base, adapter, found is not None) == ("package:smollm2-135m", str(tmp_path), True)
 
 
