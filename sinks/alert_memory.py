@@ -15,7 +15,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import ClassVar
 
 from detector.verdict import EventRef
 from stream.errors import RefusedError
@@ -112,9 +111,10 @@ _KIND_ORDER = {kind: place for place, kind in enumerate(Kind)}
 
 
 class BadMemoryError(RefusedError):
-    """A record of the alert memory that this version did not write."""
+    """A record of a worker's memory that this version did not write."""
 
-    cure: ClassVar[str] = "this version of Daywatch did not write it; finish with the version that did, or use a new namespace"
+    def __init__(self, told: str) -> None:
+        super().__init__(told, "This version of Daywatch did not write it; finish with the version that did, or use a new namespace")
 
 
 def encode_findings(findings: Sequence[Finding]) -> bytes:
@@ -143,4 +143,4 @@ def decode_findings(record: bytes) -> tuple[Finding, ...]:
             for uid, created_ms, risk, cited in found["findings"]
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise BadMemoryError(f"alert memory cannot be read: {BadMemoryError.cure}") from error
+        raise BadMemoryError("alert memory cannot be read") from error
