@@ -155,7 +155,7 @@ class Correlator:
         self.totals = StoryTotals()
         self._app = _app(settings)
         self._table = _table(self._app, topics)
-        source = _raw_topic(self._app, topics.verdicts, topics.alerts)
+        source = _raw_topic(self._app, topics.verdicts, topics.alerts, acks=False)
         self._app.agent(source, name="correlate")(self._correlate)
         self._app.on_partitions_revoked.connect(self._let_go, weak=False)
 
@@ -206,9 +206,13 @@ class Correlator:
         finally:
             async with self._busy:  # a batch in hand is finished first
                 self._stopping = True
-            with contextlib.suppress(TimeoutError):  # nothing is lost: what is not committed is read again
-                await asyncio.wait_for(self._app.stop(), _STOP_S)
+            # nothing is lost if it takes too long: what is not committed is read again, and known
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leave(), _STOP_S)
         self._raise_failure()
+
+    async def _leave(self) -> None:
+        await self._app.stop()
 
     async def _start(self) -> None:
         try:
@@ -236,12 +240,12 @@ class Correlator:
                 async with self._busy:
                     if self._stopping:
                         break
-                    await self._take(stream, events)
+                    await self._take(events)
         except Exception as error:  # noqa: BLE001 - Faust would start the agent anew and pass the batch over
             self._failure = error
         await asyncio.Event().wait()
 
-    async def _take(self, stream: Any, events: Sequence[Any]) -> None:
+    async def _take(self, events: Sequence[Any]) -> None:
         generation = self._app.consumer_generation_id
         self._renew(generation)
         # what was read under an assignment that is gone is read again from what the group has committed
@@ -253,8 +257,18 @@ class Correlator:
             works.append((partition, self._stories(partition).take(records)))
         if await self._commit(generation, works):
             for event in current:
-                await stream.ack(event)
                 self._progress.positions[event.message.topic, event.message.partition] = event.message.offset + 1
+            await self._commit_positions()
+
+    async def _commit_positions(self) -> None:
+        """Commit how far the logs have been dealt with.
+
+        Not by acknowledging records: Faust then waits for every offset in between, and some are markers and aborted records.
+        """
+        offsets = {TP(topic, partition): offset for (topic, partition), offset in self._progress.positions.items()}
+        consumer: Any = self._app.consumer
+        if offsets:
+            await consumer._thread.commit(offsets)  # noqa: SLF001 - Faust has no other way to it
 
     async def _commit(self, generation: int, works: Iterable[tuple[int, StoryWork]]) -> bool:
         """Send, then remember; False when the partitions were taken away meanwhile, and their next owner does it all again."""
