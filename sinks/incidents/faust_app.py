@@ -13,6 +13,7 @@ import contextlib
 import logging
 import ssl
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -61,8 +62,8 @@ class CorrelateSettings:
 
 
 class _App(faust.App):
-    fetched: dict[tuple[str, int], tuple[int, int]]
-    """Per topic and partition: under which assignment, and at which offset, the newest record was fetched. It may be on its way still."""
+    pending: dict[tuple[str, int], deque[int]]
+    """Per topic and partition: offsets that were fetched since reading began anew, and have not come to us yet."""
 
     def _create_directories(self) -> None:
         """Nothing is kept on disk: the table lives in memory, and in its changelog."""
@@ -85,6 +86,7 @@ class _CommittedOnly(AIOKafkaConsumerThread):
 
         Faust leaves such a log where it stands, and what was fetched and dropped while assignments changed would never be read.
         """
+        cast("_App", self.app).pending.clear()
         found = await super().seek_to_committed()
         fresh = [at for at, offset in found.items() if not offset and at.topic not in self.app.tables.changelog_topics]
         if fresh:
@@ -93,10 +95,8 @@ class _CommittedOnly(AIOKafkaConsumerThread):
 
     async def _fetch_records(self, *arguments: Any, **more: Any) -> Any:
         records = await super()._fetch_records(*arguments, **more)
-        app = cast("_App", self.app)
-        app.fetched.update(
-            {(at.topic, at.partition): (app.consumer_generation_id, found[-1].offset) for at, found in records.items() if found}
-        )
+        for at, found in records.items():
+            cast("_App", self.app).pending.setdefault((at.topic, at.partition), deque()).extend(record.offset for record in found)
         return records
 
 
@@ -250,6 +250,8 @@ class Correlator:
         self._renew(generation)
         # what was read under an assignment that is gone is read again from what the group has committed
         current = [event for event in events if event.message.generation_id == generation]
+        for event in current:
+            self._expect(event.message)
         self._progress.heard = time.monotonic()
         works = []
         for partition, records in _by_partition(current).items():
@@ -259,6 +261,16 @@ class Correlator:
             for event in current:
                 self._progress.positions[event.message.topic, event.message.partition] = event.message.offset + 1
             await self._commit_positions()
+
+    def _expect(self, message: Any) -> None:
+        """Each record must be the one that was fetched next: Faust may pass records over while partitions move.
+
+        Raises:
+            TransientError: it is not; a new start reads them again.
+        """
+        pending = self._app.pending.get((message.topic, message.partition))
+        if not pending or pending.popleft() != message.offset:
+            raise TransientError("records were passed over while partitions moved; they are read again")
 
     async def _commit_positions(self) -> None:
         """Commit how far the logs have been dealt with.
@@ -392,8 +404,7 @@ class Correlator:
         """Where a log was found to end; None when there is more of it, be it on its way or in a transaction that is still open."""
         position = await self._position(topic, partition)
         # asked for afterwards: what was fetched since then shows here
-        generation, fetched = self._app.fetched.get((topic, partition), (-1, -1))
-        if generation == self._generation and fetched >= self._progress.positions.get((topic, partition), 0):
+        if self._app.pending.get((topic, partition)):
             return None
         if position is None or not self._settings.trust_bounds:
             return position
@@ -456,7 +467,7 @@ def _app(settings: CorrelateSettings) -> _App:
         web_enabled=False,
         autodiscover=False,
     )
-    app.fetched = {}
+    app.pending = {}
     app.transport = _Transport(app.conf.broker_consumer, app)
     app.producer_transport = _Transport(app.conf.broker_producer, app)
     return app

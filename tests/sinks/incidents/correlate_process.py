@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from sinks.incidents.faust_app import CorrelateSettings, Correlator
+from sinks.incidents.running import run_through
 from sinks.incidents.stories import StoryTopics
 from sinks.incidents.story import Merging
 from stream.kafka_consumer import Place, bounds, partitions_of
@@ -53,7 +54,7 @@ def main() -> None:
         if when and when[0] == f"{step}:{count}":
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def after_step() -> None:
+    def after_step(worker: Correlator) -> None:
         nonlocal said
         work = worker.totals.verdicts + worker.totals.alerts
         now = str(work) if work else f"held {worker.partitions}" if worker.partitions else ""
@@ -63,9 +64,7 @@ def main() -> None:
 
     asked: list[bool] = []
     signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
-    worker = correlator(broker, namespace, on_step)
-    worker.run(lambda: bool(asked), after_step)
-    print(worker.totals, flush=True)
+    print(run_through(lambda: correlator(broker, namespace, on_step), lambda: bool(asked), after_step), flush=True)
 
 
 if __name__ == "__main__":
