@@ -1,6 +1,6 @@
 """What commands that show records of a topic have in common: where records come from, since when, and on what they are written.
 
-Knows neither alerts nor incidents.
+Knows neither alerts nor incidents: what they are and how they look is a `View`'s business.
 """
 
 import re
@@ -8,22 +8,82 @@ import sys
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
 import typer
 
 from daywatch.stopping import StopRequest
-from stream.errors import ConfigurationError
+from stream.errors import ConfigurationError, PipelineError, PoisonError
 from stream.kinds import Millis
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from daywatch.settings import Settings
 
+News = TypeVar("News")
 Batches: TypeAlias = Iterable[tuple[list[bytes], bool]]
 """Some records, and whether all that was there at the start has been read."""
+
+
+class View(Protocol[News]):
+    """What has been read of one kind of record, and how it looks."""
+
+    def take(self, record: bytes) -> News | None:
+        """Take a record in; None when it changes nothing.
+
+        Raises:
+            PoisonError: it is no record of this kind.
+        """
+
+    def line(self, record: bytes, news: News) -> bytes | None:
+        """The record as a line of JSON; None when it is not wanted."""
+
+    def change(self, news: News) -> "RenderableType | None":
+        """What is to be read about a record that came while somebody was looking; None when it is not wanted."""
+
+    def standing(self) -> "Iterable[RenderableType]":
+        """All that is wanted as it stands, in order."""
+
+    def total(self) -> str:
+        """How much has been shown."""
+
+
+def show(command: str, batches: Batches, view: View[News], *, as_json: bool) -> None:
+    """Show records: those that were there already as they stand, from then on each as it comes; as JSON each as it is.
+
+    Raises:
+        PipelineError: some could not be shown; each of them was named, and none hid the others.
+    """
+    shown_before, number, refused = False, 0, 0
+    console = output_console()
+    for records, caught_up in batches:
+        taken = []
+        for record in records:
+            number += 1
+            try:
+                news = view.take(record)
+            except PoisonError as error:
+                refused += 1
+                sys.stderr.write(f"daywatch {command}: record {number}: {error}\n")
+                continue
+            if news is not None:
+                taken.append((record, news))
+        if as_json:
+            lines = (view.line(record, news) for record, news in taken)
+            sys.stdout.buffer.writelines(line + b"\n" for line in lines if line is not None)
+            sys.stdout.buffer.flush()
+        else:
+            texts = [view.change(news) for _, news in taken] if shown_before else view.standing() if caught_up else []
+            for text in texts:
+                if text is not None:
+                    console.print(text)
+        shown_before = shown_before or caught_up
+    if not as_json:
+        sys.stderr.write(view.total() + "\n")
+    if refused:
+        raise PipelineError(f"{refused:,} of {number:,} records could not be shown")
 
 
 def since_of(text: str | None, zone: str) -> Millis | None:

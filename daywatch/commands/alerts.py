@@ -1,6 +1,5 @@
 """`daywatch alerts`: show the alerts of a topic or a file. Knows where they come from and which are wanted, not how they look."""
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,14 @@ import typer
 
 from daywatch.cli import settings_of
 from daywatch.stopping import StopRequest
-from daywatch.viewing import Batches, output_console, records_of_file, records_of_topic, since_of
-from stream.errors import PipelineError
+from daywatch.viewing import records_of_file, records_of_topic, show, since_of
 from stream.kinds import Millis
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
 
-    from daywatch.settings import Settings
-    from sinks.show import Change, Findings
+    from sinks.operations import Seen
+    from sinks.show import Alert, Change
 
 
 def alerts(
@@ -45,39 +43,16 @@ def alerts(
     settings = settings_of(ctx)
     if follow and file is not None:
         raise typer.BadParameter("a file cannot be followed", param_hint="--follow")
+    if operational and (user is not None or min_risk):
+        raise typer.BadParameter("its findings are about nobody, and have no risk", param_hint="--operational")
+    since_ms = since_of(since, settings.zone)
+    stop = StopRequest() if follow else None
+    role = "operations" if operational else "alerts"
+    source = records_of_topic(settings, role, stop) if file is None else records_of_file(file)
     if operational:
-        if user is not None or min_risk:
-            raise typer.BadParameter("its findings are about nobody, and have no risk", param_hint="--operational")
-        _show_operational(settings, file, since_of(since, settings.zone), follow=follow, as_json=json)
-        return
-    wanted = Wanted(user, min_risk, since_of(since, settings.zone))
-    stop = StopRequest() if follow else None
-    source = records_of_topic(settings, "alerts", stop) if file is None else records_of_file(file)
-    _show(source, wanted, settings.zone, as_json=json)
-
-
-def _show_operational(settings: "Settings", file: Path | None, since_ms: Millis | None, *, follow: bool, as_json: bool) -> None:
-    """Operational findings: as they stand, and from then on each record as it comes."""
-    from sinks.operations import Operations, operation_text
-
-    findings, console, shown_before = Operations(), output_console(), False
-    stop = StopRequest() if follow else None
-    for records, caught_up in records_of_topic(settings, "operations", stop) if file is None else records_of_file(file):
-        for record in records:
-            seen = findings.take(record)
-            if since_ms is not None and (seen.closed_ms or seen.opened_ms) < since_ms:
-                continue
-            if as_json:
-                sys.stdout.buffer.write(record + b"\n")
-            elif shown_before:
-                console.print(operation_text(seen, settings.zone))
-        sys.stdout.buffer.flush()
-        if caught_up and not shown_before and not as_json:
-            for seen in sorted(findings.by_uid.values(), key=lambda one: (one.opened_ms, one.uid)):
-                if since_ms is None or (seen.closed_ms or seen.opened_ms) >= since_ms:
-                    console.print(operation_text(seen, settings.zone))
-        shown_before = shown_before or caught_up
-    sys.stderr.write(f"{len(findings.by_uid):,} operational findings, {len(findings.open):,} open\n")
+        show("alerts", source, _Operational(since_ms, settings.zone), as_json=json)
+    else:
+        show("alerts", source, _Alerts(Wanted(user, min_risk, since_ms), settings.zone), as_json=json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,73 +68,74 @@ class Wanted:
         return (self.user is None or user == self.user) and risk >= self.min_risk and (self.since_ms is None or time_ms >= self.since_ms)
 
 
-def _show(batches: Batches, wanted: Wanted, zone: str, *, as_json: bool) -> None:
-    from sinks.show import Findings
+class _Alerts:
+    """Alerts with their updates folded in."""
 
-    findings, shown_before, number, refused = Findings(), False, 0, 0
-    console = output_console()
-    for records, caught_up in batches:
-        changes = []
-        for record in records:
-            number += 1
-            change = _taken(findings, record, number)
-            refused += change is None
-            changes += [(record, change)] if change is not None else []
-        if as_json:
-            _print_json(changes, wanted)
-        elif shown_before:
-            for _, change in changes:
-                _print_change(change, wanted, zone, console)
-        elif caught_up:
-            # those that were there already are shown as they stand; from then on each record as it comes
-            _print_all(findings, wanted, zone, console)
-        shown_before = shown_before or caught_up
-    if not as_json:
-        _count(findings, wanted)
-    if refused:
-        raise PipelineError(f"{refused:,} of {number:,} records could not be shown")
+    def __init__(self, wanted: Wanted, zone: str) -> None:
+        from sinks.show import Findings
 
+        self._findings, self._wanted, self._zone = Findings(), wanted, zone
 
-def _taken(findings: "Findings", record: bytes, number: int) -> "Change | None":
-    """What a record changes; one that is no alert is named, and does not hide the others."""
-    from sinks.show import BadAlert
+    def take(self, record: bytes) -> "Change":
+        return self._findings.take(record)
 
-    try:
-        return findings.take(record)
-    except BadAlert as error:
-        sys.stderr.write(f"daywatch alerts: record {number}: {error}\n")
-        return None
+    def line(self, record: bytes, news: "Change") -> bytes | None:
+        import orjson
 
-
-def _print_json(changes: "Iterable[tuple[bytes, Change]]", wanted: Wanted) -> None:
-    import orjson
-
-    for record, change in changes:
         parsed: Mapping[str, Any] = orjson.loads(record)
-        if wanted(change.alert.user, int(parsed.get("risk_score", 0)), int(parsed["time"])):
-            sys.stdout.buffer.write(orjson.dumps(parsed) + b"\n")
-    sys.stdout.buffer.flush()
+        return orjson.dumps(parsed) if self._wanted(news.alert.user, int(parsed.get("risk_score", 0)), int(parsed["time"])) else None
+
+    def change(self, news: "Change") -> "RenderableType | None":
+        from sinks.show import alert_text, update_text
+
+        alert = news.alert
+        if not self._wanted(alert.user, alert.risk, alert.time_ms):
+            return None
+        known = news.risk_before is not None and self._wanted(alert.user, news.risk_before, alert.time_ms)
+        return update_text(news, self._zone) if known else alert_text(alert, self._zone)
+
+    def standing(self) -> "Iterable[RenderableType]":
+        from sinks.show import alert_text
+
+        return [alert_text(alert, self._zone) for alert in sorted(self._shown(), key=lambda one: (one.created_ms, one.user, one.uid))]
+
+    def total(self) -> str:
+        found, read = self._shown(), len(self._findings.by_uid)
+        users = len({alert.user for alert in found})
+        rest = f" of {read:,}" if len(found) < read else ""
+        return f"{len(found):,}{rest} alert{'s' if len(found) != 1 else ''}, {users:,} user{'s' if users != 1 else ''}"
+
+    def _shown(self) -> "list[Alert]":
+        return [alert for alert in self._findings.by_uid.values() if self._wanted(alert.user, alert.risk, alert.time_ms)]
 
 
-def _print_all(findings: "Findings", wanted: Wanted, zone: str, console: "Console") -> None:
-    from sinks.show import alert_text
+class _Operational:
+    """Operational findings, closings folded in."""
 
-    for alert in sorted(findings.by_uid.values(), key=lambda found: (found.created_ms, found.user, found.uid)):
-        if wanted(alert.user, alert.risk, alert.time_ms):
-            console.print(alert_text(alert, zone))
+    def __init__(self, since_ms: Millis | None, zone: str) -> None:
+        from sinks.operations import Operations
 
+        self._findings, self._since_ms, self._zone = Operations(), since_ms, zone
 
-def _print_change(change: "Change", wanted: Wanted, zone: str, console: "Console") -> None:
-    from sinks.show import alert_text, update_text
+    def take(self, record: bytes) -> "Seen":
+        return self._findings.take(record)
 
-    alert = change.alert
-    if wanted(alert.user, alert.risk, alert.time_ms):
-        known = change.risk_before is not None and wanted(alert.user, change.risk_before, alert.time_ms)
-        console.print(update_text(change, zone) if known else alert_text(alert, zone))
+    def line(self, record: bytes, news: "Seen") -> bytes | None:
+        return record if self._wanted(news) else None
 
+    def change(self, news: "Seen") -> "RenderableType | None":
+        from sinks.operations import operation_text
 
-def _count(findings: "Findings", wanted: Wanted) -> None:
-    found = [alert for alert in findings.by_uid.values() if wanted(alert.user, alert.risk, alert.time_ms)]
-    users = len({alert.user for alert in found})
-    rest = f" of {len(findings.by_uid):,}" if len(found) < len(findings.by_uid) else ""
-    sys.stderr.write(f"{len(found):,}{rest} alert{'s' if len(found) != 1 else ''}, {users:,} user{'s' if users != 1 else ''}\n")
+        return operation_text(news, self._zone) if self._wanted(news) else None
+
+    def standing(self) -> "Iterable[RenderableType]":
+        from sinks.operations import operation_text
+
+        found = sorted(filter(self._wanted, self._findings.by_uid.values()), key=lambda one: (one.opened_ms, one.uid))
+        return [operation_text(one, self._zone) for one in found]
+
+    def total(self) -> str:
+        return f"{len(self._findings.by_uid):,} operational findings, {len(self._findings.open):,} open"
+
+    def _wanted(self, seen: "Seen") -> bool:
+        return self._since_ms is None or (seen.closed_ms or seen.opened_ms) >= self._since_ms

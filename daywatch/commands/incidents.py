@@ -1,6 +1,5 @@
 """`daywatch incidents`: show the incidents of a topic or a file. Knows where they come from and which are wanted, not how they look."""
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,13 @@ import typer
 
 from daywatch.cli import settings_of
 from daywatch.stopping import StopRequest
-from daywatch.viewing import Batches, output_console, records_of_file, records_of_topic, since_of
-from stream.errors import PipelineError
+from daywatch.viewing import records_of_file, records_of_topic, show, since_of
 from stream.kinds import Millis
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
 
-    from sinks.incidents.show import Change, Incident, Incidents
+    from sinks.incidents.show import Change, Incident
 
 
 def incidents(
@@ -47,7 +45,7 @@ def incidents(
     wanted = _Wanted(user, min_risk, since_of(since, settings.zone), still_open)
     stop = StopRequest() if follow else None
     source = records_of_topic(settings, "incidents", stop) if file is None else records_of_file(file)
-    _show(source, wanted, settings.zone, as_json=json)
+    show("incidents", source, _Stories(wanted, settings.zone), as_json=json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,72 +67,39 @@ class _Wanted:
         )
 
 
-def _show(batches: Batches, wanted: _Wanted, zone: str, *, as_json: bool) -> None:
-    from sinks.incidents.show import Incidents
+class _Stories:
+    """Incidents as they stand after every revision."""
 
-    known, shown_before, number, refused = Incidents(), False, 0, 0
-    console = output_console()
-    for records, caught_up in batches:
-        changes = []
-        for record in records:
-            number += 1
-            change = _taken(known, record, number)
-            refused += change is None
-            if change is not None and not change.repeated:
-                changes.append((record, change))
-        if as_json:
-            _print_json(changes, wanted)
-        elif shown_before:
-            for _, change in changes:
-                _print_change(change, wanted, zone, console)
-        elif caught_up:
-            # those that were there already are shown as they stand; from then on each record as it comes
-            _print_all(known, wanted, zone, console)
-        shown_before = shown_before or caught_up
-    if not as_json:
-        _count(known, wanted)
-    if refused:
-        raise PipelineError(f"{refused:,} of {number:,} records could not be shown")
+    def __init__(self, wanted: _Wanted, zone: str) -> None:
+        from sinks.incidents.show import Incidents
 
+        self._known, self._wanted, self._zone = Incidents(), wanted, zone
 
-def _taken(known: "Incidents", record: bytes, number: int) -> "Change | None":
-    """What a record changes; one that is no incident is named, and does not hide the others."""
-    from sinks.incidents.show import BadIncident
+    def take(self, record: bytes) -> "Change | None":
+        change = self._known.take(record)
+        return None if change.repeated else change
 
-    try:
-        return known.take(record)
-    except BadIncident as error:
-        sys.stderr.write(f"daywatch incidents: record {number}: {error}\n")
-        return None
+    def line(self, record: bytes, news: "Change") -> bytes | None:
+        return record if self._wanted(news.incident) else None
 
+    def change(self, news: "Change") -> "RenderableType | None":
+        from sinks.incidents.show import change_text, incident_text
 
-def _print_json(changes: "Iterable[tuple[bytes, Change]]", wanted: _Wanted) -> None:
-    for record, change in changes:
-        if wanted(change.incident):
-            sys.stdout.buffer.write(record + b"\n")
-    sys.stdout.buffer.flush()
+        if not self._wanted(news.incident):
+            return None
+        known = news.before is not None and self._wanted(news.before)
+        return change_text(news, self._zone) if known else incident_text(news.incident, self._zone)
 
+    def standing(self) -> "Iterable[RenderableType]":
+        from sinks.incidents.show import incident_text
 
-def _print_all(known: "Incidents", wanted: _Wanted, zone: str, console: "Console") -> None:
-    from sinks.incidents.show import incident_text
+        return [incident_text(one, self._zone) for one in sorted(self._shown(), key=lambda one: (one.opened_ms, one.user, one.uid))]
 
-    for incident in sorted(known.by_uid.values(), key=lambda found: (found.opened_ms, found.user, found.uid)):
-        if wanted(incident):
-            console.print(incident_text(incident, zone))
+    def total(self) -> str:
+        found, read = self._shown(), len(self._known.by_uid)
+        users, still = len({incident.user for incident in found}), sum(not incident.closed for incident in found)
+        rest = f" of {read:,}" if len(found) < read else ""
+        return f"{len(found):,}{rest} incident{'s' if len(found) != 1 else ''}, {still:,} open, {users:,} user{'s' if users != 1 else ''}"
 
-
-def _print_change(change: "Change", wanted: _Wanted, zone: str, console: "Console") -> None:
-    from sinks.incidents.show import change_text, incident_text
-
-    if wanted(change.incident):
-        known = change.before is not None and wanted(change.before)
-        console.print(change_text(change, zone) if known else incident_text(change.incident, zone))
-
-
-def _count(known: "Incidents", wanted: _Wanted) -> None:
-    found = [incident for incident in known.by_uid.values() if wanted(incident)]
-    users, still = len({incident.user for incident in found}), sum(not incident.closed for incident in found)
-    rest = f" of {len(known.by_uid):,}" if len(found) < len(known.by_uid) else ""
-    sys.stderr.write(
-        f"{len(found):,}{rest} incident{'s' if len(found) != 1 else ''}, {still:,} open, {users:,} user{'s' if users != 1 else ''}\n"
-    )
+    def _shown(self) -> "list[Incident]":
+        return [incident for incident in self._known.by_uid.values() if self._wanted(incident)]
