@@ -6,7 +6,7 @@ import json
 import pytest
 from jsonschema import Draft202012Validator
 
-from sinks.alert_schema import alert_json_schema
+from sinks.ocsf_schema import alert_json_schema
 from tests.sinks.ocsf_rules import problems
 from tests.sinks.test_ocsf import alert
 
