@@ -51,12 +51,17 @@ def test_the_first_command_shows_the_chain_from_events_to_the_scorecard(reposito
     assert len(lines["windows"]) == len(lines["verdicts"]) > 0
     assert lines["alerts"]
     # what the README shows as the demonstration's alert is one that it has just raised
-    shown = re.search(r"```text\n(.*?)```", (repository / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert shown is not None
-    ids = set(re.findall(r"\{\w{4}-\w{8}-\w{8}\}", shown.group(1)))
+    alert, story = re.findall(r"```text\n(.*?)```", (repository / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    ids = set(re.findall(r"\{\w{4}-\w{8}-\w{8}\}", alert))
     cited = [{event["uid"] for event in json.loads(line)["finding_info"]["related_events"]} for line in lines["alerts"]]
     assert ids in cited, "show another alert in the README: run `make demo`"
     assert all(event in done.stderr for event in ids)
+    # and the story is one that it has told, and holds that alert
+    [uid] = re.findall(r"incident ([0-9a-f]{32})", story)
+    told = [json.loads(line) for line in (clone / "demo" / "incidents.jsonl").read_bytes().splitlines()]
+    held = {finding["uid"] for record in told if uid in json.dumps(record) for finding in record["finding_info_list"]}
+    assert f"incident {uid}" in done.stderr, "show another story in the README: run `make demo`"
+    assert re.search(r"alert ([0-9a-f]{32})", alert)[1] in held
 
 
 def test_the_second_command_runs_the_tests(repository: Path, clone: Path) -> None:
