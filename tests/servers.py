@@ -170,6 +170,10 @@ def create_topics(bootstrap_servers: str, names: Iterable[str], partitions: int 
     topics = [NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings) for name in names]
     for made in admin.create_topics(topics, operation_timeout=30).values():
         made.result(30)
+    # made by the controller; what clients ask the broker for comes a moment later
+    deadline = time.monotonic() + 30
+    while missing := {topic.topic for topic in topics} - set(admin.list_topics(timeout=20).topics):
+        assert time.monotonic() < deadline, f"{len(missing)} topics are not there"
 
 
 def read_values(bootstrap_servers: str, topic: str) -> list[bytes]:

@@ -4,12 +4,12 @@ import json
 import os
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 
+from daywatch.extras import installed
 from stream.kafka_groups import KafkaGroups
 from stream.kafka_transactions import producer_config
 from stream.synth import write_organisation
@@ -114,7 +114,7 @@ def test_the_chain_stops_worker_by_worker_and_ends_as_if_nobody_had_stopped(site
     judged = [json.loads(value)["window_id"] for value in site.records("verdicts")]
     assert sorted(judged) == sorted(json.loads(value)["id"] for value in site.records("windows"))
 
-    if find_spec("faust") is not None:
+    if installed("faust"):
         correlate = site.start("correlate", "-q")
         try:
             until(lambda: site.committed("correlate") > 0 or not correlate.runs())

@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daywatch.cli import settings_of
+from daywatch.extras import installed
 from daywatch.logs import NOTICE
 from daywatch.stopping import StopRequest
 from daywatch.watched import watched
@@ -42,7 +42,7 @@ def correlate(
     in hand is finished, and it goes on where it was. Needs the extra incidents.
     """
     settings = settings_of(ctx, {"incidents.gap": gap})
-    if find_spec("faust") is None:
+    if not installed("faust"):
         raise ConfigurationError("correlate needs the extra incidents, which is not installed: pip install 'daywatch[incidents]'")
     stop = StopRequest()
     view = _View(stop, quiet=quiet)

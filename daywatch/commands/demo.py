@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -17,6 +16,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from daywatch.cli import flags_of
+from daywatch.extras import installed
 from stream.errors import ConfigurationError, PipelineError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _flags_with(flags: dict[str, str], backend: Judge | None) -> dict[str, str]:
     chosen = flags.get("detect.backend", Judge.BASELINE.value) if backend is None else backend.value
     if chosen == Judge.BASELINE:
         return {**flags, "detect.backend": chosen}
-    missing = [name for name in ("torch", "transformers", "peft", "llguidance") if find_spec(name) is None]
+    missing = [name for name in ("torch", "transformers", "peft", "llguidance") if not installed(name)]
     if chosen == Judge.NARRATIVE and missing:
         cure = "pip install 'daywatch[llm]', or `make models` in a clone"
         raise ConfigurationError(f"--backend narrative needs the extra llm, but {missing[0]} is not installed: {cure}")
@@ -140,7 +140,7 @@ class _Demo:
         self._view: View = View(self._console, "daywatch demo", self._settings.zone)
         self._seen = Seen()
         self._findings, self._incidents = Findings(), Incidents()
-        self._with_incidents = find_spec("faust") is not None
+        self._with_incidents = installed("faust")
         self._with_a_model = self._settings.detect.backend != Judge.BASELINE
         self._seen.read = 0 if self._with_a_model else None
         self._began = time.monotonic()

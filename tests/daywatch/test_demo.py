@@ -50,7 +50,7 @@ def test_without_a_directory_a_new_one_is_made() -> None:
 
 
 def test_a_language_model_judges_days_and_few_of_them_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "find_spec", lambda name: object())
+    monkeypatch.setattr(command, "installed", lambda name: True)
     assert _flags_with({}, None) == {"detect.backend": "baseline"}
     assert _flags_with({}, Judge.NARRATIVE) == {"detect.backend": "narrative", "window.hop": "24h", "detect.share": "0.02"}
     own = _flags_with({"detect.share": "0.1", "zone": "UTC", "detect.backend": "narrative"}, None)
@@ -58,7 +58,7 @@ def test_a_language_model_judges_days_and_few_of_them_unless_somebody_says_other
 
 
 def test_models_named_from_here_are_found_by_workers_that_run_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "find_spec", lambda name: object())
+    monkeypatch.setattr(command, "installed", lambda name: True)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     flags = _flags_with({"detect.adapter": "mine", "detect.base": "package:smollm2-135m"}, Judge.NARRATIVE)
@@ -67,7 +67,7 @@ def test_models_named_from_here_are_found_by_workers_that_run_elsewhere(tmp_path
 
 
 def test_without_the_libraries_the_model_is_refused_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    monkeypatch.setattr(command, "installed", lambda name: False)
     with pytest.raises(ConfigurationError, match=r"needs the extra llm, but torch is not installed: pip install 'daywatch\[llm\]'"):
         _flags_with({}, Judge.NARRATIVE)
     assert _flags_with({}, Judge.REMOTE)["detect.backend"] == "remote"

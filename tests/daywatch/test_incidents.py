@@ -78,7 +78,7 @@ def test_without_the_extra_correlate_names_it(monkeypatch: pytest.MonkeyPatch) -
     from daywatch.commands import correlate
     from stream.errors import ConfigurationError
 
-    monkeypatch.setattr(correlate, "find_spec", lambda name: None)
+    monkeypatch.setattr(correlate, "installed", lambda name: False)
     found = CliRunner().invoke(app, ["correlate"])
     assert isinstance(found.exception, ConfigurationError)
     assert "pip install 'daywatch[incidents]'" in str(found.exception)

@@ -30,7 +30,7 @@ def main() -> None:
 
     made: Any = worker  # wrapped from outside: the product has no hooks for tests
     made._settings = dataclasses.replace(made._settings, close_windows=5, batch_records=40)
-    made._outlet._producer._on_step = reached
+    made._outlet._outlet._producer._on_step = reached
     advance = made._store.advance
 
     def storing(changes: Any) -> None:

@@ -26,7 +26,7 @@ STEPS = ["begun", "produced", "offsets", "committed", "stored"]
 def fill(bootstrap_servers: str, namespace: str, log: MemoryLog) -> None:
     """Write a log's records to a broker, each into its own partition, in order."""
     names = {topic: topic.replace("x.", f"{namespace}.") for topic in (*EVENTS.values(), TOPICS.windows, TOPICS.dead_letters)}
-    create_topics(bootstrap_servers, names.values(), PARTITIONS)
+    create_topics(bootstrap_servers, [*names.values(), f"{namespace}.operations"], PARTITIONS)
     producer = Producer({"bootstrap.servers": bootstrap_servers, "enable.idempotence": True})
     for at, kept in log.logs.items():
         for record in kept:
