@@ -7,7 +7,7 @@ uid follows from what it is about and since when, so that one that is told again
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ import orjson
 from rich.text import Text
 
 from sinks.ocsf import CLASS_UID, VERSION
-from sinks.records import cloud_headers
+from sinks.records import cloud_headers, iso
 from sinks.show import plain
 from stream.errors import PoisonError
 from stream.kinds import Millis
@@ -40,7 +40,7 @@ class BadOperation(PoisonError):
 def encode_operation(operation: Operation) -> tuple[bytes, Headers]:
     """Value and headers of a finding's record."""
     record = operational_finding(operation)
-    return orjson.dumps(record), cloud_headers("operation", record["metadata"]["uid"], _iso(operation.time_ms), None)
+    return orjson.dumps(record), cloud_headers("operation", record["metadata"]["uid"], iso(operation.time_ms), None)
 
 
 def operational_finding(operation: Operation) -> dict[str, Any]:
@@ -102,16 +102,12 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _iso(ms: Millis) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _sentence(operation: Operation) -> str:
     where, facts = f"{operation.at.topic}, partition {operation.at.partition}", operation.facts
     match operation.about, operation.closed:
         case About.SILENCE, False:
             used = duration(facts["habit_ms"])
-            return f"{where}: silent since {_iso(operation.since)}; at this hour of the week it is used to at most {used}"
+            return f"{where}: silent since {iso(operation.since)}; at this hour of the week it is used to at most {used}"
         case About.SILENCE, True:
             return f"{where}: speaks again, after {duration(operation.time_ms - operation.since)} of silence"
         case About.DEAD_LETTERS, False:

@@ -1,15 +1,26 @@
 """Records on the verdicts and alerts topics: their bytes, their headers, and how a verdict is read back. Knows no broker."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from detector.verdict import Verdict
+from stream.kinds import Millis
 from stream.log import Headers
 
 VERDICT_SCHEMA = "daywatch.verdict/1"
 _SOURCE = b"daywatch/detect"
+
+
+def iso(at_ms: Millis) -> str:
+    """UTC milliseconds as ISO 8601.
+
+    >>> iso(1262592753000)
+    '2010-01-04T08:12:33.000Z'
+    """
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def verdict_record(verdict: Verdict, alert_uid: str | None, *, alerted: bool = False) -> bytes:

@@ -7,7 +7,6 @@ the seam `Labels`.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import ClassVar, NamedTuple, Protocol
 
 import orjson
@@ -17,7 +16,7 @@ from detector.logline.lines import record_line
 from sinks.cycle import Cycle, PastRecords, Reading
 from sinks.line_alert import line_alert
 from sinks.patience import Patience
-from sinks.records import cloud_headers
+from sinks.records import cloud_headers, iso
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
 from stream.errors import PoisonError
@@ -29,15 +28,6 @@ from stream.operations import Operations
 from stream.telemetry import NO_TELEMETRY, Telemetry
 
 SCHEMA = "daywatch.line/1"
-
-
-def iso(at_ms: Millis) -> str:
-    """UTC milliseconds as ISO 8601.
-
-    >>> iso(1262592753000)
-    '2010-01-04T08:12:33.000Z'
-    """
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Labels(Protocol):

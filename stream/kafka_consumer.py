@@ -137,6 +137,20 @@ def partitions_of(client: Mapping[str, Any], topic: str, within_s: float = 30.0)
     return len(found.partitions)
 
 
+def common_partitions(client: Mapping[str, Any], topics: Iterable[str], cure: str = "use a new namespace") -> int:
+    """How many partitions each of these topics has; `cure` says what to do where they differ.
+
+    Raises:
+        RefusedError: partition counts differ, or a topic is missing.
+        ConfigurationError: the broker does not let us in, or not look at a topic.
+        TransientError: no answer in time.
+    """
+    counts = {topic: partitions_of(client, topic) for topic in topics}
+    if len(set(counts.values())) > 1:
+        raise RefusedError(f"topics must have equal partition counts, but they have {counts}; {cure}")
+    return next(iter(counts.values()))
+
+
 def assign_at(consumer: Consumer, positions: Mapping[Place, int]) -> None:
     """Read these topic-partitions, each from its offset on, and nothing else; what had been fetched before is dropped.
 

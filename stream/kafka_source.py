@@ -11,8 +11,8 @@ from typing import Any, Final, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
 
-from stream.errors import RefusedError, TransientError
-from stream.kafka_consumer import Place, assign_at, bounds, check_polled, committed_when_stable, group_config, is_end, partitions_of
+from stream.errors import TransientError
+from stream.kafka_consumer import Place, assign_at, bounds, check_polled, committed_when_stable, common_partitions, group_config, is_end
 from stream.kafka_transactions import Outgoing, TransactionalProducer
 from stream.kinds import Millis
 from stream.log import Commit, Out, Polled, Raw, Records, TopicPartition
@@ -32,10 +32,7 @@ class KafkaSource:
 
     def __init__(self, client: Mapping[str, Any], group: str, topics: Sequence[str], **more: Any) -> None:
         self._client, self._topics = dict(client), list(topics)
-        counts = {topic: partitions_of(client, topic) for topic in topics}
-        if len(set(counts.values())) > 1:
-            raise RefusedError(f"topics must have equal partition counts, but they have {counts}; use a new namespace")
-        self.partitions = counts[topics[0]]
+        self.partitions = common_partitions(client, topics)
         """Partition count of every topic."""
         self._generation, self._held, self._group = 0, frozenset[int](), None
         self._joined = False

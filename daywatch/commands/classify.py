@@ -217,8 +217,7 @@ def _worker(
     from daywatch.operating import operations_of
     from sinks.triage_worker import TriageSettings, TriageTopics, TriageWorker
     from stream.clock import SystemClock
-    from stream.errors import RefusedError
-    from stream.kafka_consumer import partitions_of
+    from stream.kafka_consumer import common_partitions, partitions_of
     from stream.kafka_reader import KafkaPast
     from stream.kafka_source import KafkaOutlet, KafkaSource
     from stream.kafka_transactions import TransactionalProducer
@@ -226,9 +225,7 @@ def _worker(
     client = settings.kafka.client()
     lines, labels = names
     alerts, letters = settings.topic("alerts"), settings.topic("dead_letters")
-    counts = {name: partitions_of(client, name) for name in (lines, labels, *((alerts,) if wanted else ()))}
-    if len(set(counts.values())) > 1:
-        raise RefusedError(f"topics must have equal partition counts, but they have {counts}; create the output topics anew")
+    common_partitions(client, (lines, labels, *((alerts,) if wanted else ())), "create the output topics anew")
     group = settings.group(f"classify.{lines}")
     name = f"{group}.{settings.instance or secrets.token_hex(4)}"
     source = KafkaSource(client, group, [lines], client_id=name, **settings.kafka.member())

@@ -82,18 +82,14 @@ def _workers(settings: "Settings", until_done: bool, telemetry: Telemetry) -> "C
     from sinks.incidents.faust_app import CorrelateSettings, Correlator
     from sinks.incidents.stories import StoryTopics
     from sinks.incidents.story import Merging
-    from stream.errors import RefusedError
-    from stream.kafka_consumer import Place, bounds, partitions_of
+    from stream.kafka_consumer import Place, bounds, common_partitions
     from stream.kafka_reader import KafkaPast
     from stream.log import TopicPartition
 
     client = settings.kafka.client()
     roles = ("verdicts", "alerts", "incidents", "incident_memory", "dead_letters")
     names = {role: settings.topic(role) for role in roles}
-    counts = {name: partitions_of(client, name) for name in names.values()}
-    if len(set(counts.values())) > 1:
-        raise RefusedError(f"topics must have equal partition counts, but they have {counts}; use a new namespace")
-    topics = StoryTopics(**names, partitions=counts[names["verdicts"]])
+    topics = StoryTopics(**names, partitions=common_partitions(client, names.values()))
     trusted = not settings.kafka.embedded
     logs = [Place(name, number) for name in (topics.verdicts, topics.alerts) for number in range(topics.partitions)]
     found = {TopicPartition(*at): (bound.start, bound.end) for at, bound in bounds(client, logs).items()}

@@ -4,7 +4,6 @@ import json as json_text
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 
 from daywatch.cli import settings_of
 from daywatch.stopping import StopRequest
+from sinks.records import iso
 from stream.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Letter:
             "topic": self.refusal.topic,
             "partition": self.refusal.partition,
             "offset": self.refusal.offset,
-            "refused_at": _iso(self.at_ms),
+            "refused_at": iso(self.at_ms),
             "bytes": len(self.value) if self.value is not None else None,
             "letter": {"partition": self.partition, "offset": self.offset},
         }
@@ -148,7 +148,7 @@ def _print_letters(letters: Iterable[Letter], *, as_json: bool, values: bool) ->
             continue
         refusal = letter.refusal
         line = Text.assemble(
-            (_iso(letter.at_ms), "dim"), "  ", (plain(refusal.reason), "bold yellow"), "  ",
+            (iso(letter.at_ms), "dim"), "  ", (plain(refusal.reason), "bold yellow"), "  ",
             f"{plain(refusal.topic or 'unknown')}/{refusal.partition}/{refusal.offset}  ", plain(refusal.message, _MOST_SHOWN),
         )  # fmt: skip
         if values:
@@ -165,10 +165,6 @@ def _shown(raw: bytes | None) -> str:
 
 def _text(raw: bytes | None) -> str | None:
     return None if raw is None else raw.decode("utf-8", "backslashreplace")
-
-
-def _iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _print_summary(counts: dict[tuple[str, str], int], *, as_json: bool) -> None:

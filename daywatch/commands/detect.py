@@ -124,8 +124,7 @@ def _worker(settings: "Settings", judge: "Backend", until_done: bool, telemetry:
     from daywatch.operating import operations_of
     from sinks.detect_worker import DetectSettings, DetectWorker, Topics
     from stream.clock import SystemClock
-    from stream.errors import RefusedError
-    from stream.kafka_consumer import partitions_of
+    from stream.kafka_consumer import common_partitions
     from stream.kafka_reader import KafkaPast
     from stream.kafka_source import KafkaOutlet, KafkaSource
     from stream.kafka_transactions import TransactionalProducer
@@ -133,9 +132,7 @@ def _worker(settings: "Settings", judge: "Backend", until_done: bool, telemetry:
     client = settings.kafka.client()
     roles = ("windows", "verdicts", "alerts", "alert_memory", "dead_letters")
     names = {role: settings.topic(role) for role in roles}
-    counts = {name: partitions_of(client, name) for name in names.values()}
-    if len(set(counts.values())) > 1:
-        raise RefusedError(f"topics must have equal partition counts, but they have {counts}; use a new namespace")
+    common_partitions(client, names.values())
     name = f"{settings.namespace}.detect.{settings.instance or secrets.token_hex(4)}"
     source = KafkaSource(client, settings.group("detect"), [names["windows"]], client_id=name, **settings.kafka.member())
     producer = TransactionalProducer(client, name)

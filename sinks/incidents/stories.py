@@ -16,8 +16,7 @@ from sinks.incidents.finding import incident_finding
 from sinks.incidents.memory import Place, decode_place, decode_state, encode_place, encode_state, is_place_key, place_key
 from sinks.incidents.reading import MisroutedStory, read_alert, read_verdict
 from sinks.incidents.story import Merging, Step, Told, UserState, announce, close_if_quiet, merge
-from sinks.records import cloud_headers
-from sinks.triage_worker import iso
+from sinks.records import cloud_headers, iso
 from stream.dead_letters import dead_letter
 from stream.errors import PoisonError
 from stream.forget_request import is_forget_request
