@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,13 +150,25 @@ def test_every_client_comes_in(house: House, namespace: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_worker_of_incidents_comes_in_too(house: House, namespace: str, way: str) -> None:
+def test_the_worker_of_incidents_comes_in_too(house: House, namespace: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has another Kafka client, which is told the same."""
     pytest.importorskip("faust")
     from aiokafka.client import AIOKafkaClient
+    from aiokafka.conn import AIOKafkaConnection
     from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
     from sinks.incidents.faust_app import _credentials
+
+    close = AIOKafkaConnection.close
+    writers: list[asyncio.StreamWriter] = []
+
+    def closing(connection: Any, *arguments: Any, **more: Any) -> Any:
+        # aiokafka itself does not say when a connection is really closed
+        if connection._writer is not None:
+            writers.append(connection._writer)
+        return close(connection, *arguments, **more)
+
+    monkeypatch.setattr(AIOKafkaConnection, "close", closing)
 
     async def brokers(client: dict[str, str]) -> int:
         found = AIOKafkaClient(bootstrap_servers=client["bootstrap.servers"], **credentials_to_aiokafka_auth(_credentials(client)))
@@ -164,9 +177,12 @@ def test_the_worker_of_incidents_comes_in_too(house: House, namespace: str, way:
             return len(found.cluster.brokers())
         finally:
             await found.close()
+            # a TLS connection takes its leave after aiokafka has said it is closed; the loop must not end before
+            await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
     client = client_of(way_in(house, way, namespace))
     assert asyncio.run(brokers(client)) == 1
+    assert writers
 
 
 # ------------------------------------------------------------------------------------------------------------- wrong keys

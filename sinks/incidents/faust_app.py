@@ -145,7 +145,7 @@ class Correlator:
         telemetry: Telemetry = NO_TELEMETRY,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Put the application together; `on_step` is told when a batch has been taken, sent and remembered."""
+        """Put the application together; `on_step` is told when a batch has been taken, when records of it were sent, and when it is remembered."""
         self._settings, self._topics, self._past, self._telemetry, self._on_step = settings, topics, past, telemetry, on_step
         self._progress = _Progress()
         self._generation = -1
@@ -286,8 +286,10 @@ class Correlator:
         """Send, then remember; False when the partitions were taken away meanwhile, and their next owner does it all again."""
         works = list(works)
         self._on_step("taken")
-        await _acknowledged([await self._send(out) for _, work in works for out in work.out])
-        self._on_step("sent")
+        sent = [await self._send(out) for _, work in works for out in work.out]
+        await _acknowledged(sent)
+        if sent:
+            self._on_step("sent")
         if generation != self._app.consumer_generation_id or self._app.rebalancing:
             self._generation = -1
             return False

@@ -2,13 +2,14 @@
 
     python -m tests.sinks.incidents.correlate_process BROKER NAMESPACE [STEP:N]
 
-With STEP:N it kills itself at that step of its N-th batch. It says `held PARTITIONS` when it has been given some, and a number when it has
-dealt with so many records.
+With STEP:N it kills itself the N-th time it comes to that step; sending counts where something was sent. It says `held PARTITIONS`
+when it has been given some, and a number when it has dealt with so many records.
 """
 
 import os
 import signal
 import sys
+from collections import Counter
 from typing import Any
 
 from sinks.incidents.faust_app import CorrelateSettings, Correlator
@@ -46,12 +47,12 @@ def correlator(broker: str, namespace: str, on_step: Any = lambda _: None, **set
 
 def main() -> None:
     broker, namespace, *when = sys.argv[1:]
-    count, said = 0, ""
+    counts: Counter[str] = Counter()
+    said = ""
 
     def on_step(step: str) -> None:
-        nonlocal count
-        count += step == "taken"
-        if when and when[0] == f"{step}:{count}":
+        counts[step] += 1
+        if when and when[0] == f"{step}:{counts[step]}":
             os.kill(os.getpid(), signal.SIGKILL)
 
     def after_step(worker: Correlator) -> None:
