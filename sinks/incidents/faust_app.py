@@ -145,7 +145,7 @@ class Correlator:
         telemetry: Telemetry = NO_TELEMETRY,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Put the application together; `on_step` is told when a batch is taken, when records of it were sent, and when it is remembered."""
+        """Put the application together; `on_step` is told when a batch is taken, when records of it are sent, and when it is remembered."""
         self._settings, self._topics, self._past, self._telemetry, self._on_step = settings, topics, past, telemetry, on_step
         self._progress = _Progress()
         self._generation = -1
