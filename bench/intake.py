@@ -13,13 +13,11 @@ import gc
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 
 from stream.cert import read_merged
 from stream.encode import encode
@@ -27,7 +25,7 @@ from stream.kinds import KINDS, Kind
 from stream.log import Records, TopicPartition
 from stream.partitioner import partitions_of
 from stream.synth import write_organisation
-from windowing.calendar import DAY_MS, Calendar, WindowSpec
+from windowing.calendar import Calendar, WindowSpec
 from windowing.intake import Intake, Topics
 from windowing.partition import Partition, Rules
 
@@ -82,7 +80,7 @@ def batches(logs: dict[Kind, Log], size: int, most: int) -> Iterator[list[Record
                 at = TopicPartition(TOPICS.events[kind], partition)
                 offsets[at] = offsets.get(at, 0) + len(own)
                 values, keys = [log.values[row] for row in own], [log.keys[row] for row in own]
-                found.append(Records(at, values, keys, [_STAMP_MS] * len(own), [], offsets[at]))  # type: ignore[arg-type]
+                found.append(Records(at, values, keys, [_STAMP_MS] * len(own), [], offsets[at]))
         yield found
 
 
