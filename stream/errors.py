@@ -47,6 +47,16 @@ class RefusedError(PipelineError):
         self.told, self.cure = told, cure
 
 
+def of_later_version(what: str, found: int, ours: int) -> str:
+    """What to say of a piece of state with a schema that this version does not know yet.
+
+    >>> of_later_version("a stored pane", 2, 1)
+    'a stored pane was written by a later version of Daywatch (schema 2; this one reads 1): upgrade this worker, or use a new namespace'
+    """
+    later = f"{what} was written by a later version of Daywatch (schema {found}; this one reads {ours})"
+    return f"{later}: upgrade this worker, or use a new namespace"
+
+
 def said_by_system(error: OSError) -> str:
     """What the operating system says is wrong, without what was being written or read.
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from stream.errors import RefusedError
+from stream.errors import RefusedError, of_later_version
 from stream.kinds import KINDS, Kind
 from windowing.calendar import Calendar
 from windowing.clocks import TopicClock
@@ -57,7 +57,10 @@ def decode_note(note: str) -> Closed:
     if not note:
         return Closed()
     try:
-        return Closed(*json.loads(note)["sent"])
+        read = json.loads(note)
+        if read["v"] > LAYOUT_VERSION:
+            raise RefusedError(of_later_version("a commit of the group", read["v"], LAYOUT_VERSION))
+        return Closed(*read["sent"])
     except (ValueError, KeyError, TypeError) as error:
         raise RefusedError("the group's commits were written by something else than this worker; use a new namespace") from error
 
@@ -117,11 +120,14 @@ def check_layout(ours: str, theirs: str) -> None:
     """Refuse a state that was made with other settings.
 
     Raises:
-        RefusedError: names the first setting that differs.
+        RefusedError: names the first setting that differs, or says that a later version wrote the state.
     """
     wanted = json.loads(ours)
     try:
         found = dict(json.loads(theirs))
+        if found.get("version", 0) > LAYOUT_VERSION:
+            # whatever else it says, only that version knows what it means
+            raise RefusedError(of_later_version("window state", found["version"], LAYOUT_VERSION))
     except (ValueError, TypeError) as error:
         raise _unreadable() from error
     for name in (*wanted, *(found.keys() - wanted.keys())):

@@ -9,14 +9,23 @@ import io
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from stream.errors import PipelineError
+from stream.errors import PipelineError, of_later_version
 from stream.kinds import KINDS, Kind, frame_schema
 
 Events = Mapping[Kind, pl.DataFrame]
+
+
+class Between(NamedTuple):
+    """The users from `first` to `last`, both included, in their order."""
+
+    first: str
+    last: str
+
 
 _VERSION = 1
 _ARROW, _LINES = 0, 1
@@ -66,6 +75,8 @@ def _decoded(blobs: Iterable[bytes]) -> dict[Kind, pl.DataFrame]:
         at = 0
         while at < len(blob):
             version, number, encoding, length = _HEADER.unpack_from(blob, at)
+            if version > _VERSION:
+                raise UnreadableStateError(of_later_version("a stored pane", version, _VERSION))
             if version != _VERSION or number >= len(KINDS):
                 raise UnreadableStateError(f"a stored pane has layout version {version}; this version reads {_VERSION}")
             at += _HEADER.size
@@ -91,19 +102,24 @@ def _flush(kind: Kind, lines: dict[Kind, list[bytes]], frames: dict[Kind, list[p
 class Pane:
     """One stretch of time of all the users of a partition."""
 
-    __slots__ = ("_frames", "_settled", "_users", "duplicates")
+    __slots__ = ("_frames", "_settled", "_sorted", "_users", "duplicates", "height")
 
     def __init__(self) -> None:
         self._frames: dict[Kind, list[pl.DataFrame]] = {}
         self._settled: dict[Kind, pl.DataFrame] = {}
+        self._sorted: set[Kind] = set()
         self._users: pl.Series | None = None
         self.duplicates = dict.fromkeys(KINDS, 0)
+        self.height = 0
+        """Number of events, duplicates included."""
 
     def append(self, kind: Kind, frame: pl.DataFrame) -> None:
         """Add events (with their `first` column) behind those that are there."""
         self._frames.setdefault(kind, []).append(frame)
         self._settled.pop(kind, None)
+        self._sorted.discard(kind)
         self._users = None
+        self.height += frame.height
 
     def settled(self, kind: Kind) -> pl.DataFrame:
         """This pane's events of a kind, with `first`, without duplicates: the lowest offset of an id wins."""
@@ -120,6 +136,19 @@ class Pane:
             self._settled[kind] = alone
         return self._settled[kind]
 
+    def between(self, kind: Kind, users: Between) -> pl.DataFrame:
+        """Those of `settled` whose users lie in a range: a slice, once the pane has been sorted by user."""
+        if kind not in self._sorted:
+            # the order of one user's events stays, so that of two records of an event the first one still comes first
+            ordered = self.settled(kind).sort("user", maintain_order=True)
+            if not self.duplicates[kind] and kind in self._frames:
+                self._frames[kind] = [ordered]
+            self._settled[kind] = ordered
+            self._sorted.add(kind)
+        frame = self._settled[kind]
+        low = frame["user"].search_sorted(users.first, side="left")
+        return frame.slice(low, frame["user"].search_sorted(users.last, side="right") - low)
+
     def users(self) -> pl.Series:
         """Everybody with an event here, sorted."""
         if self._users is None:
@@ -134,17 +163,24 @@ def users_of(panes: Iterable[Pane]) -> pl.Series:
     return pl.concat(found).unique().sort() if found else pl.Series("user", [], pl.String)
 
 
-def inside(panes: Iterable[Pane], window: int, users: pl.Series | None) -> dict[Kind, pl.DataFrame]:
+def users_between(pane: Pane, users: Between | None) -> list[str]:
+    """Everybody with an event in a pane and a name in the range, sorted; all when None."""
+    found = pane.users()
+    if users is None:
+        return found.to_list()
+    return found[found.search_sorted(users.first, side="left") : found.search_sorted(users.last, side="right")].to_list()
+
+
+def inside(panes: Iterable[Pane], window: int, users: Between | None) -> dict[Kind, pl.DataFrame]:
     """What window `window` holds: events of its panes for whose own clock it was still open; all users when None."""
     panes = list(panes)
     found = {}
     for kind in KINDS:
-        frames = [frame for pane in panes if (frame := pane.settled(kind)).height]
+        parts = [pane.settled(kind) if users is None else pane.between(kind, users) for pane in panes]
+        frames = [frame for frame in parts if frame.height]
         if not frames:
             continue
         whole = frames[0] if len(frames) == 1 else pl.concat(frames)
-        keep = pl.Series(np.asarray(whole["first"]) <= window)
-        if users is not None:
-            keep &= whole["user"].is_in(users.implode())
-        found[kind] = (whole if keep.all() else whole.filter(keep)).drop("first")
+        keep = np.asarray(whole["first"]) <= window
+        found[kind] = (whole if keep.all() else whole.filter(pl.Series(keep))).drop("first")
     return found

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import polars as pl
 import xxhash
 
-from stream.errors import PipelineError
+from stream.errors import PipelineError, of_later_version
 from stream.kinds import Kind
 from windowing.calendar import Calendar
 
@@ -255,6 +255,8 @@ class Profiles:
             UnreadableProfile: a blob is of another version or damaged.
         """
         for user, blob in blobs:
+            if blob and blob[0] > VERSION:
+                raise UnreadableProfile(of_later_version("a stored profile", blob[0], VERSION))
             if not blob or blob[0] != VERSION:
                 raise UnreadableProfile(f"a stored profile has layout version {blob[0] if blob else 'none'}; this version reads {VERSION}")
             if len(blob) != HEADER.itemsize + 8 * int.from_bytes(blob[2:4], "little"):
