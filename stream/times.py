@@ -15,6 +15,7 @@ MIN_TS: Final[Millis] = 631_152_000_000  # 1990-01-01
 MAX_TS: Final[Millis] = 7_258_118_400_000  # 2200-01-01, exclusive
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
 _NO_FRACTION: Final = np.int64(0)
@@ -29,15 +30,19 @@ def read_iso(texts: pl.Series, zone: str) -> tuple[Ints, Bools]:
     2010-01-04T08:12:33, with or without .123, with Z, +01:00 or nothing (then in `zone`). Nulls and other layouts are unread;
     a naive time outside of 1990 to 2200 is too.
     """
-    ts: Ints = np.zeros(len(texts), np.int64)
-    good: Bools = np.zeros(len(texts), np.bool_)
-    lengths = texts.str.len_bytes().fill_null(0).to_numpy()
+    return read_iso_at(*_joined(texts), zone)
+
+
+def read_iso_at(raw: Bytes, begins: Ints, lengths: Ints, zone: str) -> tuple[Ints, Bools]:
+    """The same for texts that stand in a piece of memory: where each begins, and how many bytes it has."""
+    ts: Ints = np.zeros(len(lengths), np.int64)
+    good: Bools = np.zeros(len(lengths), np.bool_)
     for length, (millis, tail) in _ISO.items():
         here = lengths == length
         if here.all():
-            return _read_iso_layout(texts, length, millis, tail, zone)
+            return _read_iso_layout(raw, begins, length, millis, tail, zone)
         if here.any():
-            ts[here], good[here] = _read_iso_layout(texts.filter(pl.Series(here)), length, millis, tail, zone)
+            ts[here], good[here] = _read_iso_layout(raw, begins[here], length, millis, tail, zone)
     return ts, good
 
 
@@ -54,7 +59,7 @@ def read_cert(texts: pl.Series, zone: str) -> tuple[Ints, Bools]:
         if fits.any():
             ts[fits], good[fits] = read_cert(texts.filter(pl.Series(fits)), zone)
         return ts, good
-    written = _Written(texts, 19)
+    written = _Written(*_joined(texts)[:2], 19)
     written.expect({2: "/", 5: "/", 10: " ", 13: ":", 16: ":"})
     return written.naive(_Layout(year=6, month=0, day=3), zone)
 
@@ -69,9 +74,16 @@ def format_iso(ts: pl.Series) -> pl.Series:
     return pl.Series(ts.cast(pl.Datetime("ms"))).dt.to_string("%Y-%m-%dT%H:%M:%SZ" if whole else "%Y-%m-%dT%H:%M:%S%.3fZ")
 
 
-def _read_iso_layout(texts: pl.Series, length: int, millis: bool, tail: str, zone: str) -> tuple[Ints, Bools]:
+def _joined(texts: pl.Series) -> tuple[Bytes, Ints, Ints]:
+    """The bytes of all texts, where each begins, and how many bytes it has; a null has none."""
+    lengths: Ints = texts.str.len_bytes().fill_null(0).to_numpy().astype(np.int64)
+    raw: Bytes = np.frombuffer("".join(texts.fill_null("").to_list()).encode(), np.uint8)
+    return raw, np.cumsum(lengths) - lengths, lengths
+
+
+def _read_iso_layout(raw: Bytes, begins: Ints, length: int, millis: bool, tail: str, zone: str) -> tuple[Ints, Bools]:
     """Times that are all of one length."""
-    written = _Written(texts, length)
+    written = _Written(raw, begins, length)
     written.expect({4: "-", 7: "-", 10: "T", 13: ":", 16: ":"})
     if millis:
         written.expect({19: "."})
@@ -99,13 +111,13 @@ class _Layout:
 
 
 class _Written:
-    """A column of texts of one length as a matrix of characters, and which of them are fine so far."""
+    """Texts of one length as a matrix of characters, and which of them are fine so far."""
 
-    def __init__(self, texts: pl.Series, length: int) -> None:
-        raw = np.frombuffer("".join(texts.to_list()).encode(), np.uint8).reshape(-1, length)
-        self.column = np.ascontiguousarray(raw.T)
+    def __init__(self, raw: Bytes, begins: Ints, length: int) -> None:
+        texts = np.ndarray((max(len(raw) - length + 1, 0),), f"V{length}", raw, 0, (1,))  # at any byte, that many as one thing
+        self.column = np.ascontiguousarray(texts[begins].view(np.uint8).reshape(-1, length).T)
         self._digit = self.column - np.uint8(ord("0"))  # wraps round: whatever is no digit is greater than 9
-        self.good: Bools = np.ones(len(raw), np.bool_)
+        self.good: Bools = np.ones(len(begins), np.bool_)
 
     def expect(self, signs: dict[int, str]) -> None:
         for place, sign in signs.items():
