@@ -71,7 +71,7 @@ def transactional_config(client: Mapping[str, Any], transactional_id: str) -> di
 class TransactionalProducer:
     """One transactional id and the producer that holds it at the moment.
 
-    Not for several threads. `on_step` is told `begun`, `produced`, `offsets` and `committed`; tests use it to die in between.
+    Not for several threads. `make` makes the library's producer from its properties.
     """
 
     def __init__(
@@ -79,14 +79,14 @@ class TransactionalProducer:
         client: Mapping[str, Any],
         transactional_id: str,
         *,
-        on_step: Callable[[str], None] | None = None,
+        make: Callable[[dict[str, Any]], Producer] = Producer,
         on_log: Any = None,
     ) -> None:
         """Say how to connect; `reopen` (or the first `transact`) does it. `on_log` is a `logging.Logger` for librdkafka's messages."""
         self._config = transactional_config(client, transactional_id)
         # otherwise the library writes what ends a producer to standard error, besides the exception that says it
         self._config["logger"] = on_log if on_log is not None else quiet_logger()
-        self._on_step = on_step or (lambda _step: None)
+        self._make = make
         self._producer: Producer | None = None
         self._failures: list[KafkaError] = []
 
@@ -99,7 +99,7 @@ class TransactionalProducer:
             ConfigurationError: the broker does not allow this transactional id.
         """
         self.discard()
-        producer = Producer(self._config)
+        producer = self._make(self._config)
         try:
             _until_answered(producer.init_transactions, within_s)
         except KafkaException as error:
@@ -160,19 +160,15 @@ class TransactionalProducer:
         self, producer: Producer, records: Iterable[Outgoing], offsets: Sequence[TopicPartition], group: Any, within_s: float
     ) -> None:
         producer.begin_transaction()
-        self._on_step("begun")
         for record in records:
             self._produce(producer, record)
         producer.poll(0)
-        self._on_step("produced")
         if offsets:
             _until_answered(lambda left_s: producer.send_offsets_to_transaction(list(offsets), group, left_s), within_s)
-        self._on_step("offsets")
         # commits only when every record has been delivered; never repeated after a time-out, see above
         _watched(producer.commit_transaction, within_s)
         if self._failures:
             raise KafkaException(self._failures[0])
-        self._on_step("committed")
 
     def _produce(self, producer: Producer, record: Outgoing) -> None:
         while True:

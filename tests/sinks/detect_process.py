@@ -16,6 +16,7 @@ from stream.kafka_reader import KafkaPast
 from stream.kafka_source import KafkaOutlet, KafkaSource
 from stream.kafka_transactions import TransactionalProducer
 from tests.sinks.windows import FixedBackend
+from tests.stepping import stepping
 
 
 def topics(namespace: str, partitions: int) -> Topics:
@@ -26,7 +27,7 @@ def topics(namespace: str, partitions: int) -> Topics:
 def detect_worker(broker: str, namespace: str, instance: str = "a", on_step: Any = None, **settings: Any) -> tuple[DetectWorker, Any]:
     client = {"bootstrap.servers": broker}
     source = KafkaSource(client, f"{namespace}.detect", [f"{namespace}.windows"], session_timeout_ms=2_500, heartbeat_interval_ms=500)
-    producer = TransactionalProducer(client, f"{namespace}.detect.{instance}", on_step=on_step)
+    producer = TransactionalProducer(client, f"{namespace}.detect.{instance}", make=stepping(on_step))
     producer.reopen()
     outlet = KafkaOutlet(producer)
     embedded = not settings.get("trust_bounds", True)

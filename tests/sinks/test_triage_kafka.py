@@ -12,6 +12,7 @@ from stream.kafka_source import KafkaOutlet, KafkaSource
 from stream.kafka_transactions import TransactionalProducer
 from tests.servers import ApacheKafka, create_topics
 from tests.sinks.test_triage_worker import ByFirstWord
+from tests.stepping import stepping
 
 PARTITIONS = 2
 LINES = 120
@@ -30,7 +31,7 @@ def triage_worker(broker: str, namespace: str, on_step: Any = None) -> tuple[Tri
     client = {"bootstrap.servers": broker}
     group = f"{namespace}.classify"
     source = KafkaSource(client, group, [f"{namespace}.lines"], session_timeout_ms=2_500, heartbeat_interval_ms=500)
-    producer = TransactionalProducer(client, f"{group}.a", on_step=on_step)
+    producer = TransactionalProducer(client, f"{group}.a", make=stepping(on_step))
     producer.reopen()
     outlet = KafkaOutlet(producer)
     names = [f"{namespace}.{name}" for name in ("lines", "labels", "alerts", "dead-letters")]

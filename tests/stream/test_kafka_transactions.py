@@ -22,6 +22,7 @@ from stream.kafka_consumer import (
 )
 from stream.kafka_transactions import Outgoing, TransactionalProducer, _watched
 from tests.servers import ApacheKafka, EmbeddedBroker, create_topics
+from tests.stepping import stepping
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_records_and_offsets_are_there_together(client: dict[str, str], topic: s
 @pytest.mark.parametrize("step", ["begun", "produced", "offsets"])
 def test_what_dies_before_the_commit_was_never_there(client: dict[str, str], topic: str, member: tuple[Consumer, Any], step: str) -> None:
     consumer, group = member
-    producer = TransactionalProducer(client, f"{topic}.a", on_step=dying_at(step))
+    producer = TransactionalProducer(client, f"{topic}.a", make=stepping(dying_at(step)))
     with pytest.raises(Dies):
         producer.transact([Outgoing(topic, b"k", b"lost", 0)], [TopicPartition(topic, 0, 7)], group)
     TransactionalProducer(client, f"{topic}.a").transact([Outgoing(topic, b"k", b"kept", 0)])
@@ -130,7 +131,7 @@ def test_a_pending_commit_is_waited_for(client: dict[str, str], topic: str, memb
     consumer, group = member
     producer = TransactionalProducer(client, f"{topic}.a")
     producer.transact([], [TopicPartition(topic, 0, 3)], group)
-    hanging = TransactionalProducer(client, f"{topic}.b", on_step=dying_at("offsets"))
+    hanging = TransactionalProducer(client, f"{topic}.b", make=stepping(dying_at("offsets")))
     with pytest.raises(Dies):
         hanging.transact([], [TopicPartition(topic, 0, 9)], group)
     with pytest.raises(TransientError):
