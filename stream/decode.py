@@ -24,8 +24,9 @@ import polars as pl
 
 from stream.kinds import FIELDS, Kind, frame_schema
 from stream.strict import COMMON, CONTROL, MAX_INTEGER, BrokenRecordError, DecodeLimits, decode_strictly
-from stream.template import Batch, Template
-from stream.times import Bools, Ints, read_iso
+from stream.template import Batch, Stretch, Template, same_texts
+from stream.texts import cut_texts
+from stream.times import Bools, Ints, read_iso, read_iso_at
 
 __all__ = ["BrokenRecordError", "DecodeLimits", "Decoded", "Rejected", "decode", "decode_strictly"]
 
@@ -68,19 +69,19 @@ def decode(kind: Kind, values: Sequence[bytes], keys: Sequence[bytes | None], zo
     """
     if not values:
         return Decoded(_frame(kind, []), [])
-    fast: list[pl.DataFrame] = []
+    frames, doubtful = _columnar(kind, values, keys, zone, limits)
     accepted: list[tuple[Any, ...]] = []
     rejected: list[Rejected] = []
-    for start in range(0, len(values), _SLICE):
-        stop = min(start + _SLICE, len(values))
-        frames, doubtful = _columnar(kind, values[start:stop], keys[start:stop], zone, limits, np.arange(start, stop))
-        fast += frames
-        for row in doubtful.tolist():
-            try:
-                accepted.append((row, *decode_strictly(kind, values[row], keys[row], zone, limits)))
-            except BrokenRecordError as error:
-                rejected.append(Rejected(row, error.reason, str(error)))
-    frame = pl.concat([*fast, _frame(kind, accepted)]) if accepted or not fast else pl.concat(fast)
+    for row in doubtful.tolist():
+        try:
+            accepted.append((row, *decode_strictly(kind, values[row], keys[row], zone, limits)))
+        except BrokenRecordError as error:
+            rejected.append(Rejected(row, error.reason, str(error)))
+    if accepted or not frames:
+        frames.append(_frame(kind, accepted))
+    if len(frames) == 1:
+        return Decoded(frames[0], rejected)
+    frame = pl.concat(frames)
     return Decoded(frame if frame["row"].is_sorted() else frame.sort("row"), rejected)
 
 
@@ -88,51 +89,75 @@ def decode(kind: Kind, values: Sequence[bytes], keys: Sequence[bytes | None], zo
 
 
 def _columnar(
-    kind: Kind, values: Sequence[bytes], keys: Sequence[bytes | None], zone: str, limits: DecodeLimits, rows: Ints
+    kind: Kind, values: Sequence[bytes], keys: Sequence[bytes | None], zone: str, limits: DecodeLimits
 ) -> tuple[list[pl.DataFrame], Ints]:
     """Frames of the records that are provably good, and the rows that need the strict reading, ascending."""
-    batch = Batch(values)
-    alike = _alike(kind, batch, values, limits)
-    if alike is None:
-        frames, doubtful = _by_parser(kind, batch, values, keys, zone, limits, rows)
-        return frames, np.sort(doubtful)
-    matched, parsed = alike
-    if matched.all():
-        frame, rest = _accept(kind, parsed, keys, zone, limits, rows, matched, plain=True)
-        return [frame], rest
-    here, other = np.flatnonzero(matched), np.flatnonzero(~matched)
-    frame, rest = _accept(kind, parsed, _take(keys, here), zone, limits, rows[here], matched[here], plain=True)
-    others = _take(values, other)
-    frames, doubtful = _by_parser(kind, Batch(others), others, _take(keys, other), zone, limits, rows[other])
-    return [frame, *frames], np.sort(np.concatenate([rest, doubtful]))
+    types = {name: pl.String() for name in COMMON} | FIELDS[kind]
+    samples = (values[0], values[len(values) // 2], values[-1])
+    template = next((one for value in samples if (one := Template.of(value, types, {"kind": kind.value})) is not None), None)
+    if template is not None and not {"id", "ts", "user"} <= set(template.names):
+        template = None
+    frames: list[pl.DataFrame] = []
+    doubtful: list[Ints] = []
+    for start in range(0, len(values), _SLICE):
+        mine, own = values[start : start + _SLICE], keys[start : start + _SLICE]
+        batch, rows = Batch(mine), np.arange(start, start + len(mine))
+        if template is not None:
+            found, rest, others = _alike(kind, template, batch, own, zone, limits, rows)
+            frames += found
+            doubtful.append(rest)
+            if not len(others):
+                continue
+            if 2 * len(others) > len(mine):
+                template = None  # these records are of another style, and so are probably those that follow
+            if len(others) < len(mine):
+                mine, own, rows = _take(mine, others), _take(own, others), rows[others]
+                batch = Batch(mine)
+        found, rest = _by_parser(kind, batch, mine, own, zone, limits, rows)
+        frames += found
+        doubtful.append(rest)
+    return frames, np.sort(np.concatenate(doubtful))
 
 
 def _take(items: Sequence[_T], places: Ints) -> list[_T]:
     return [items[i] for i in places.tolist()]
 
 
-def _alike(kind: Kind, batch: Batch, values: Sequence[bytes], limits: DecodeLimits) -> tuple[Bools, pl.DataFrame] | None:
-    """Which records are written from the batch's template, and their columns; None when it has none worth while."""
-    types = {name: pl.String() for name in COMMON} | FIELDS[kind]
-    template = next((found for i in (0, len(values) // 2, -1) if (found := Template.of(values[i], types)) is not None), None)
-    if template is None or not {"id", "kind", "ts", "user"} <= set(template.names):
-        return None
-    matched, numbers = template.match(batch)
-    matched_all = bool(matched.all())
-    within = batch.sizes <= limits.max_record_bytes
-    if not within.all():
-        numbers = {name: found[within[matched]] for name, found in numbers.items()}
-        matched &= within
-        matched_all = False
-    if 2 * np.count_nonzero(matched) < len(values):
-        return None
-    lines = batch.lines() if matched_all else b"\n".join(_take(values, np.flatnonzero(matched)))
-    texts = template.texts_of(lines, int(np.count_nonzero(matched)), types)
-    if texts is None:
-        return None
-    own = {name: pl.Series(name, numbers[name]) for name in numbers if name in types}
-    missing = [pl.lit(None, dtype).alias(name) for name, dtype in types.items() if name not in template.names]
-    return matched, texts.with_columns(*own.values(), *missing)
+def _alike(
+    kind: Kind, template: Template, batch: Batch, keys: Sequence[bytes | None], zone: str, limits: DecodeLimits, rows: Ints
+) -> tuple[list[pl.DataFrame], Ints, Ints]:
+    """Of the records that are written from a template: the event frame, and the rows whose contents are not good.
+
+    And the places, in the batch, of the other records.
+    """
+    matched, texts, numbers = template.match(batch)
+    here, others = np.flatnonzero(matched), np.flatnonzero(~matched)
+    if not len(here):
+        return [], rows[:0], others
+    names = Batch([key or b"" for key in keys])
+    ts, good = read_iso_at(batch.raw, texts["ts"].begins, texts["ts"].sizes, zone)
+    # plain text holds no control characters, the kind is part of the pieces, and numbers have too few digits to be too large
+    good &= (ts >= limits.min_ts) & (ts < limits.max_ts) & (batch.sizes[here] <= limits.max_record_bytes)
+    good &= same_texts(batch, texts["user"], names, Stretch(names.starts[here], names.ends[here]))
+    for name, least, most in (("id", 1, limits.max_id_bytes), ("user", 1, limits.max_user_bytes), ("pc", 0, limits.max_pc_bytes)):
+        if name in texts:
+            good &= (texts[name].sizes >= least) & (texts[name].sizes <= most)
+    rest, rows = rows[here[~good]], rows[here]
+    if len(rest):
+        texts, numbers = {name: each.take(good) for name, each in texts.items()}, {name: each[good] for name, each in numbers.items()}
+        ts, rows = ts[good], rows[good]
+        if not len(rows):
+            return [], rest, others
+    wanted = frame_schema(kind)
+    columns = {
+        each.name: each for each in cut_texts(batch.joined, {name: texts[name] for name in texts if name in wanted and name != "ts"})
+    }
+    columns |= {name: pl.Series(name, each) for name, each in numbers.items() if name in wanted}
+    columns |= {"row": pl.Series("row", rows, dtype=pl.UInt32), "ts": pl.Series("ts", ts)}
+    for name, dtype in wanted.items():
+        if name not in columns:
+            columns[name] = pl.repeat("" if name == "pc" else None, len(rows), dtype=dtype, eager=True).alias(name)
+    return [pl.DataFrame([columns[name] for name in ("row", *wanted)])], rest, others
 
 
 def _by_parser(
@@ -162,15 +187,11 @@ def _by_parser(
 
 
 def _accept(
-    kind: Kind, parsed: pl.DataFrame, keys: Sequence[bytes | None], zone: str, limits: DecodeLimits, rows: Ints, proved: Bools,
-    plain: bool = False,
-) -> tuple[pl.DataFrame, Ints]:  # fmt: skip
-    """The event frame of those well-formed records whose contents are good, and the rows of the others.
-
-    `plain`: no field can hold a control character.
-    """
+    kind: Kind, parsed: pl.DataFrame, keys: Sequence[bytes | None], zone: str, limits: DecodeLimits, rows: Ints, proved: Bools
+) -> tuple[pl.DataFrame, Ints]:
+    """The event frame of those well-formed records whose contents are good, and the rows of the others."""
     ts, timed = read_iso(parsed["ts"], zone)
-    good = proved & _sound(parsed, keys, kind, limits, plain) & timed & (ts >= limits.min_ts) & (ts < limits.max_ts)
+    good = proved & _sound(parsed, keys, kind, limits) & timed & (ts >= limits.min_ts) & (ts < limits.max_ts)
     frame = _event_columns(kind, parsed, ts, rows)
     if good.all():
         return frame, rows[:0]
@@ -303,7 +324,7 @@ def _digits(numbers: Ints) -> Ints:
     return np.where(numbers < 0, 0, found)
 
 
-def _sound(parsed: pl.DataFrame, keys: Sequence[bytes | None], kind: Kind, limits: DecodeLimits, plain: bool) -> Bools:
+def _sound(parsed: pl.DataFrame, keys: Sequence[bytes | None], kind: Kind, limits: DecodeLimits) -> Bools:
     """Records whose names, kind, key and numbers are as they should be."""
     checks = [
         pl.col("kind") == kind.value,
@@ -311,7 +332,7 @@ def _sound(parsed: pl.DataFrame, keys: Sequence[bytes | None], kind: Kind, limit
         pl.col("id").str.len_bytes().is_between(1, limits.max_id_bytes),
         pl.col("user").str.len_bytes().is_between(1, limits.max_user_bytes),
         pl.col("pc").is_null() | (pl.col("pc").str.len_bytes() <= limits.max_pc_bytes),
-        *(~pl.col(name).fill_null("").str.contains(CONTROL.pattern) for name in (() if plain else ("id", "user", "pc"))),
+        *(~pl.col(name).fill_null("").str.contains(CONTROL.pattern) for name in ("id", "user", "pc")),
         *(pl.col(name).fill_null(0).is_between(0, MAX_INTEGER) for name, dtype in FIELDS[kind].items() if dtype == pl.Int64()),
     ]
     sound: Bools = parsed.select(pl.all_horizontal(checks).fill_null(value=False).alias("sound"))["sound"].to_numpy()

@@ -1,49 +1,67 @@
-"""Records that are all written alike, read without a JSON parser. Bytes in, columns out. Knows only what a JSON text looks like.
+"""Records that are all written alike, read without a JSON parser. Bytes in, places out. Knows only what a JSON text looks like.
 
 A producer writes its records from one template: the same fields in the same order in the same style. Then a record is a row of
 constant pieces with values between them, and it is enough to compare the pieces, all records at once, eight bytes at a time:
 
-    {"id":"  e1  ","kind":"  http  ","size":  120  }
-    piece 0       piece 1          piece 2        piece 3
+    {"id":"  e1  ","kind":"http","user":"  ana  ","size":  120  }
+    piece 0       piece 1                       piece 2        piece 3
 
+A field whose value is known beforehand, like the kind, is part of a piece.
 A record that equals the template's pieces, with values that are plain text (printable ASCII without quotation marks and backslashes)
 or whole numbers, is well-formed JSON with just the template's fields. Others are for somebody else to read.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 import polars as pl
 
-from stream.times import Bools, Ints
+from stream.times import Bools, Bytes, Ints
 
 _QUOTE: Final = ord('"')
+_BREAK: Final = ord("\n")
 _PAD: Final = b"\0" * 8
 _MOST_DIGITS: Final = 15
 _MOST_FIELDS: Final = 40
 _LONGEST_SAMPLE: Final = 65_536
 _PLAIN: Final = re.compile(rb"[\x20-\x5b\x5d-\x7e]*")
+# of a word of eight bytes, the first n
+_FIRST: Final = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 
-Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint64]
 
 
 class Batch:
     """The bytes of many records, and where each begins and ends."""
 
     def __init__(self, values: Sequence[bytes]) -> None:
-        n = len(values)
-        self.sizes: Ints = np.fromiter(map(len, values), np.int64, n)
         self.joined = b"\n".join((*values, _PAD))
         self.raw: Bytes = np.frombuffer(self.joined, np.uint8)[: -len(_PAD)]
-        self.ends: Ints = np.cumsum(self.sizes + 1) - 1
-        self.starts: Ints = self.ends - self.sizes
-        self.quotes: Ints = np.flatnonzero(self.raw == _QUOTE)
-        self.bounds: Ints = np.append(np.searchsorted(self.quotes, self.starts), len(self.quotes))
+        self.words: Words = np.ndarray((len(self.joined) - 7,), "<u8", self.joined, 0, (1,))  # at any byte, eight of them as a number
+        self.ends: Ints = np.flatnonzero(self.raw == _BREAK)
+        if len(self.ends) == len(values):
+            self.starts: Ints = np.concatenate((np.zeros(min(len(values), 1), np.int64), self.ends[:-1] + 1))
+            self.sizes: Ints = self.ends - self.starts
+        else:  # one of them holds a line break
+            self.sizes = np.fromiter(map(len, values), np.int64, len(values))
+            self.ends = np.cumsum(self.sizes + 1) - 1
+            self.starts = self.ends - self.sizes
+
+    @cached_property
+    def quotes(self) -> Ints:
+        """Where quotation marks are."""
+        return np.flatnonzero(self.raw == _QUOTE)
+
+    @cached_property
+    def bounds(self) -> Ints:
+        """Which quotation mark is each record's first; one more than records."""
+        return np.append(np.searchsorted(self.quotes, self.starts), len(self.quotes))
 
     def lines(self) -> bytes:
         """The records, one a line."""
@@ -62,6 +80,30 @@ class Batch:
         return found
 
 
+class Stretch(NamedTuple):
+    """Where the texts of one field lie in the bytes of a batch: their first bytes, and those behind their last."""
+
+    begins: Ints
+    ends: Ints
+
+    @property
+    def sizes(self) -> Ints:
+        """Bytes of each."""
+        return self.ends - self.begins
+
+    def take(self, kept: Ints | Bools) -> "Stretch":
+        """Some of them."""
+        return Stretch(self.begins[kept], self.ends[kept])
+
+
+class Match(NamedTuple):
+    """Which records of a batch are written from a template; of those, the texts by field and the whole numbers by field."""
+
+    matched: Bools
+    texts: dict[str, Stretch]
+    numbers: dict[str, Ints]
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """Names of fields, whether each is a text (else a whole number), and the constant pieces around them: one more than fields."""
@@ -71,8 +113,11 @@ class Template:
     pieces: tuple[bytes, ...]
 
     @staticmethod
-    def of(value: bytes, types: Mapping[str, pl.DataType]) -> "Template | None":
-        """The template that a record seems to be written from; None when it is not so simple, or a field is not of its type."""
+    def of(value: bytes, types: Mapping[str, pl.DataType], constant: Mapping[str, str] | None = None) -> "Template | None":
+        """The template that a record seems to be written from; None when it is not so simple, or a field is not of its type.
+
+        `constant` says which fields must have which text; these are part of the pieces.
+        """
         if len(value) > _LONGEST_SAMPLE or not _PLAIN.fullmatch(value):
             return None
         try:
@@ -81,95 +126,107 @@ class Template:
             return None
         if not isinstance(record, dict) or not 0 < len(record) <= _MOST_FIELDS:
             return None
+        constant = constant or {}
+        if any(record.get(name) != text for name, text in constant.items()):
+            return None
         texts = tuple(isinstance(field, str) for field in record.values())
         for (name, field), text in zip(record.items(), texts, strict=True):
             number = type(field) is int and 0 <= field < 10**_MOST_DIGITS
             if not (text or number) or (name in types and text != (types[name] == pl.String())):
                 return None
-        pieces = _pieces(value, record)
-        return Template(tuple(record), texts, pieces) if pieces is not None else None
+        pieces = _pieces(value, record, constant)
+        if pieces is None:
+            return None
+        names = tuple(name for name in record if name not in constant)
+        return Template(names, tuple(isinstance(record[name], str) for name in names), pieces)
 
-    def match(self, batch: Batch) -> tuple[Bools, dict[str, Ints]]:
-        """Which records are written from this template, and for those the whole numbers, by field."""
+    def match(self, batch: Batch) -> Match:
+        """Find the records that are written from this template."""
         in_template = sum(piece.count(b'"') for piece in self.pieces)
         matched: Bools = batch.plain() & (np.diff(batch.bounds) == in_template)
-        if not matched.any():
-            return matched, {}
-        quotes = batch.quotes if matched.all() else batch.quotes[np.repeat(matched, np.diff(batch.bounds))]
-        same, numbers = self._compare(
-            batch, batch.starts[matched], batch.ends[matched], np.ascontiguousarray(quotes.reshape(-1, in_template).T)
-        )
+        if matched.all():
+            same, texts, numbers = self._compare(batch, batch.starts, batch.ends, batch.quotes.reshape(-1, in_template).T)
+        else:
+            quotes = batch.quotes[np.repeat(matched, np.diff(batch.bounds))]
+            same, texts, numbers = self._compare(batch, batch.starts[matched], batch.ends[matched], quotes.reshape(-1, in_template).T)
+        if same.all():
+            return Match(matched, texts, numbers)
         matched[matched] = same
-        return matched, {name: found[same] for name, found in numbers.items()}
+        return Match(
+            matched,
+            {name: stretch.take(same) for name, stretch in texts.items()},
+            {name: found[same] for name, found in numbers.items()},
+        )
 
-    def _compare(self, batch: Batch, starts: Ints, ends: Ints, quotes: Ints) -> tuple[Bools, dict[str, Ints]]:
+    def _compare(self, batch: Batch, starts: Ints, ends: Ints, quotes: Ints) -> tuple[Bools, dict[str, Stretch], dict[str, Ints]]:
         """Compare piece by piece; `quotes[i]` is where the i-th quotation mark of each record lies."""
-        words = np.ndarray((len(batch.joined) - 7,), "<u8", batch.joined, 0, (1,))  # at any byte, eight of them as a number
         same: Bools = np.ones(len(starts), np.bool_)
+        texts: dict[str, Stretch] = {}
         numbers: dict[str, Ints] = {}
         seen, at = 0, starts
         for k, piece in enumerate(self.pieces):
             seen += piece.count(b'"')
             last = k == len(self.names)
-            begin = ends if last else quotes[seen - 1] + len(piece) - piece.rfind(b'"')
-            same &= begin - at == len(piece)
-            same &= _equal(words, at, piece)
+            begin = ends if last else quotes[seen - 1] + (len(piece) - piece.rfind(b'"'))
+            fits = begin - at == len(piece)
+            if not fits.all():
+                same &= fits
+                at = np.where(fits, at, 0)
+                if not fits.any():
+                    break
+            same &= _equal(batch.words, at, piece)
             if last:
                 break
             following = self.pieces[k + 1]
             at = quotes[seen] - following.find(b'"') if b'"' in following else ends - len(following)
-            if not self.texts[k]:
+            if self.texts[k]:
+                texts[self.names[k]] = Stretch(begin, at)
+            else:
                 numbers[self.names[k]], whole = _numbers(batch.raw, begin, at)
                 same &= whole
-        return same, numbers
-
-    def texts_of(self, lines: bytes, n: int, names: Collection[str]) -> pl.DataFrame | None:
-        """The text fields of these names, of `n` records that match, one a line; None when they cannot be had this way."""
-        # to a reader of comma-separated values whose comma is the quotation mark, every text is a field of its own
-        places: dict[str, int] = {}
-        seen = 0
-        for name, text, piece in zip(self.names, self.texts, self.pieces, strict=False):
-            seen += piece.count(b'"')
-            if text and name in names:
-                places[name] = seen
-        columns = sum(piece.count(b'"') for piece in self.pieces) + 1
-        table = pl.read_csv(
-            lines, has_header=False, separator='"', quote_char=None, empty_string_is_null=False, raise_if_empty=False,
-            schema={f"column_{i}": pl.String() for i in range(columns)}, columns=sorted(places.values()),
-        )  # fmt: skip
-        if table.height != n:
-            return None
-        return table.rename({f"column_{place}": name for name, place in places.items()})
+        return same, texts, numbers
 
 
-def _pieces(value: bytes, record: Mapping[str, object]) -> tuple[bytes, ...] | None:
-    """Cut a record's bytes at its values; None when they are not simply its fields in order."""
+def same_texts(batch: Batch, of: Stretch, other: Batch, of_other: Stretch) -> Bools:
+    """Whether the texts of two batches are the same, one by one; empty ones are."""
+    sizes = of.sizes
+    same: Bools = sizes == of_other.sizes
+    here = np.flatnonzero(same) if not same.all() else np.arange(len(same))
+    a, b, left = of.begins[here], of_other.begins[here], sizes[here]
+    while len(here):
+        same[here] &= ((batch.words[a] ^ other.words[b]) & _FIRST[np.minimum(left, 8)]) == 0
+        more = left > 8
+        here, a, b, left = here[more], a[more] + 8, b[more] + 8, left[more] - 8
+    return same
+
+
+def _pieces(value: bytes, record: Mapping[str, object], constant: Mapping[str, str]) -> tuple[bytes, ...] | None:
+    """Cut a record's bytes at its values, but for the constant ones; None when they are not simply its fields in order."""
     pieces: list[bytes] = []
-    at = 0
+    cut = at = 0
     for name, field in record.items():
         written = field.encode() if isinstance(field, str) else str(field).encode()
         opening = b'"' if isinstance(field, str) else b""
         head = re.compile(rb'"?[{,] ?"' + re.escape(name.encode()) + rb'" ?: ?' + opening).match(value, at)
         if head is None or not value.startswith(written, head.end()):
             return None
-        pieces.append(value[at : head.end()])
         at = head.end() + len(written)
-    pieces.append(value[at:])
-    return tuple(pieces) if re.fullmatch(rb'"? ?\}', pieces[-1]) else None
+        if name not in constant:
+            pieces.append(value[cut : head.end()])
+            cut = at
+    pieces.append(value[cut:])
+    return tuple(pieces) if re.fullmatch(rb'"? ?\}', value[at:]) else None
 
 
-def _equal(words: npt.NDArray[np.uint64], at: Ints, piece: bytes) -> Bools:
+def _equal(words: Words, at: Ints, piece: bytes) -> Bools:
     """Whether the piece lies at each place; eight bytes at a time, the last eight overlapping those before."""
-    furthest = len(words) - 1
     if len(piece) < 8:
-        mask = np.uint64((1 << 8 * len(piece)) - 1)
         expected = np.uint64(int.from_bytes(piece, "little"))
-        short: Bools = (words[np.minimum(at, furthest)] & mask) == expected
+        short: Bools = (words[at] & _FIRST[len(piece)]) == expected
         return short
     same: Bools = np.ones(len(at), np.bool_)
     for offset in (*range(0, len(piece) - 8, 8), len(piece) - 8):
-        expected = np.uint64(int.from_bytes(piece[offset : offset + 8], "little"))
-        same &= words[np.minimum(at + offset, furthest)] == expected
+        same &= words[at + offset] == np.uint64(int.from_bytes(piece[offset : offset + 8], "little"))
     return same
 
 

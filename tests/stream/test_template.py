@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.template import Batch, Template
+from stream.template import Batch, Stretch, Template, same_texts
+from stream.texts import cut_texts
 
 TYPES = {"id": pl.String(), "url": pl.String(), "size": pl.Int64()}
 words = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E, exclude_characters='"\\'), max_size=20)
@@ -38,15 +39,17 @@ def test_what_is_written_from_a_template_is_read_from_it(
     values = [written(record, style) for record in records]
     template = Template.of(values[0], {})
     assert template is not None
-    matched, found = template.match(Batch(values))
+    batch = Batch(values)
+    matched, stretches, found = template.match(batch)
     assert matched.all()
     assert {name: column.tolist() for name, column in found.items()} == {
         name: [r[name] for r in records] for name, text in shape if not text
     }
-    texts = [name for name, text in shape if text]
-    table = template.texts_of(b"\n".join(values), len(values), texts) if texts else None
-    if table is not None:
-        assert {name: table[name].to_list() for name in table.columns} == {name: [r[name] for r in records] for name in texts}
+    assert list(stretches) == [name for name, text in shape if text]
+    if stretches:
+        assert {each.name: each.to_list() for each in cut_texts(batch.joined, stretches)} == {
+            name: [r[name] for r in records] for name in stretches
+        }
 
 
 @settings(max_examples=400, deadline=None)
@@ -63,7 +66,7 @@ def test_what_matches_is_json_with_just_the_templates_fields(
         st.sampled_from([b"", b'"', b"\\", b",", b"}", b"{", b"\n", b"\x7f", b"\xff", b" ", b"0", b"-", b"e", b'","', b'":"'])
     )
     value = base[:at] + patch + base[at + data.draw(st.integers(0, 2)) :]
-    (matched, other), _ = template.match(Batch([value, sample]))
+    (matched, other), *_ = template.match(Batch([value, sample]))
     assert other, "whatever its neighbours are"
     if matched:
         record = orjson.loads(value)
@@ -90,7 +93,7 @@ def test_numbers_are_plain_digits(number: bytes, tail: bytes) -> None:
     sample = b'{"id":"a","size":12' + tail
     template = Template.of(sample, TYPES)
     assert template is not None
-    matched, found = template.match(Batch([b'{"id":"b","size":' + number + tail, sample]))
+    matched, _, found = template.match(Batch([b'{"id":"b","size":' + number + tail, sample]))
     assert matched.tolist() == [fits, True]
     assert found["size"].tolist() == ([int(number), 12] if fits else [12])
 
@@ -100,10 +103,35 @@ def test_records_shorter_than_the_pieces_at_the_end_of_a_batch_do_no_harm() -> N
     template = Template.of(sample, {})
     assert template is not None
     for length in range(len(sample)):
-        matched, _ = template.match(Batch([sample, sample[:length]]))
+        matched, *_ = template.match(Batch([sample, sample[:length]]))
         assert matched.tolist() == [True, False]
 
 
 def test_a_batch_knows_which_records_are_plain() -> None:
     values = [b"plain", b"", b"back\\slash", b"line\nbreak", b"\x7f", "ö".encode(), b"\t", b"~ }"]
     assert np.flatnonzero(Batch(values).plain()).tolist() == [0, 1, 7]
+
+
+def test_a_constant_field_is_part_of_the_template() -> None:
+    sample, other = written({"id": "a", "kind": "http", "url": "b"}), written({"id": "a", "kind": "ftp:", "url": "b"})
+    template = Template.of(sample, TYPES, {"kind": "http"})
+    assert template is not None
+    assert template.names == ("id", "url")
+    assert template.match(Batch([sample, other])).matched.tolist() == [True, False]
+    assert Template.of(other, TYPES, {"kind": "http"}) is None
+    assert Template.of(written({"id": "a"}), TYPES, {"kind": "http"}) is None
+
+
+@given(pairs=st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20), st.booleans()), min_size=1, max_size=6))
+def test_the_same_texts_are_told_from_others(pairs: list[tuple[bytes, bytes, bool]]) -> None:
+    ours, theirs = [a for a, _, _ in pairs], [a if same else b for a, b, same in pairs]
+    one, other = Batch(ours), Batch(theirs)
+    same = same_texts(one, Stretch(one.starts, one.ends), other, Stretch(other.starts, other.ends))
+    assert same.tolist() == [a == b for a, b in zip(ours, theirs, strict=True)]
+
+
+@given(values=st.lists(st.binary(max_size=5) | st.sampled_from([b"\n", b"a\n", b""]), max_size=6))
+def test_a_batch_knows_where_its_records_lie(values: list[bytes]) -> None:
+    batch = Batch(values)
+    assert [batch.joined[a:b] for a, b in zip(batch.starts.tolist(), batch.ends.tolist(), strict=True)] == values
+    assert batch.sizes.tolist() == [len(value) for value in values]
