@@ -85,7 +85,7 @@ def _show(result: Result) -> None:
     verdict = "ok" if not result.complaints else "FAILED: " + "; ".join(result.complaints)
     print(
         f"seed {result.seed}: {result.windows} windows, {result.alerts} alerts, {result.starts} starts, {result.seconds} s, "
-        f"{result.cpu_s} CPU-s in workers [{what}] {verdict}",
+        f"{result.cpu_s} + {result.own_cpu_s} CPU-s [{what}] {verdict}",
         flush=True,
     )
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient
 
 from daywatch.backends import backend_of
@@ -59,6 +59,9 @@ class Result:
     unsynced_lost: int = 0
     seconds: float = 0.0
     cpu_s: float = 0.0
+    """Of the workers."""
+    own_cpu_s: float = 0.0
+    """Of the harness, without the servers."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -98,6 +101,7 @@ class Run:
         self._began = 0.0
         self._live: dict[tuple[str, int], list[int]] = {}
         self._lasts: set[tuple[str, int]] = set()
+        self._unsent: list[Sent] = []
         self._later: list[tuple[float, Callable[[], bool]]] = []
         self._store: Store | None = None
         self._log = (self.directory / "nemesis.log").open("w", encoding="utf-8")
@@ -106,16 +110,19 @@ class Run:
 
     def run(self) -> Result:
         """Do all of it; the result says what was wrong."""
-        begun, cpu_s = time.monotonic(), self.world.processes.cpu_s
+        begun, cpu_s, own_cpu_s = time.monotonic(), self.world.processes.cpu_s, time.process_time()
         try:
             self._store = self.world.store(self.schedule.seed)
             self._create_topics()
             history = self._work()
+            self._note("read")
             self._check(history)
+            self._note("checked")
         finally:
             self._clean_up()
             self.result.seconds = round(time.monotonic() - begun, 1)
             self.result.cpu_s = round(self.world.processes.cpu_s - cpu_s, 1)
+            self.result.own_cpu_s = round(time.process_time() - own_cpu_s, 1)
         return self.result
 
     def _work(self) -> History:
@@ -135,12 +142,17 @@ class Run:
                 self._produce(producer, upcoming)
                 upcoming = next(waiting, None)
             producer.poll(0)
+            again, self._unsent = self._unsent, []
+            for each in again:
+                self._produce(producer, each)
             steps = [step for step in steps if step.at_s > now or not self._begin(step)]
             self._later = [(at_s, what) for at_s, what in self._later if at_s > now or not what()]
             self._supervise()
             self._listen(reader)
-            if upcoming is None and not len(producer) and not steps and not self._later and not self.world.broker_busy:
-                calm_s = calm_s if calm_s is not None else now
+            if upcoming is None and not len(producer) and not self._unsent and not steps and not self._later and not self.world.broker_busy:
+                if calm_s is None:
+                    calm_s = now
+                    self._note("all is sent, and nothing goes wrong any more")
                 if len(self._lasts) == 2 * PARTITIONS:
                     done_s = done_s if done_s is not None else now
                     # a zombie that wakes up, or a transaction of a dead worker, gets a moment to do harm
@@ -149,9 +161,11 @@ class Run:
                 if now - calm_s > WITHIN_S:
                     self.result.complaints.append(f"not worked off within {WITHIN_S:.0f} s: {sorted(self._lasts)} have their last marks")
                     break
+        self._note("worked off")
         self._stop_all()
         self._listen(reader)
         reader.close()
+        self._note("all have ended")
         return self._history(frozenset(each.name for each in sent) - {""})
 
     def _now(self) -> float:
@@ -177,7 +191,13 @@ class Run:
 
     def _produce(self, producer: Producer, sent: Sent) -> None:
         topic = self.settings.topic(sent.kind.value)
-        producer.produce(topic, value=sent.value, key=sent.key, partition=sent.partition, headers=list(sent.headers))
+
+        def delivered(error: KafkaError | None, _message: object) -> None:
+            if error is not None:  # such as a topic that is not known yet: it is sent again
+                self._note(f"a record was not delivered: {error.name()}")
+                self._unsent.append(sent)
+
+        producer.produce(topic, value=sent.value, key=sent.key, partition=sent.partition, headers=list(sent.headers), on_delivery=delivered)
 
     def _reader(self) -> Consumer:
         consumer = Consumer(group_config({**self.client, "log_level": 0, "reconnect.backoff.max.ms": 500}, "fault-harness"))
