@@ -6,7 +6,7 @@ builds it anew from the store, so nothing here needs to be undone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -14,9 +14,9 @@ import polars as pl
 from stream.kinds import KINDS, Kind, Millis
 from windowing.calendar import Calendar
 from windowing.clocks import LONG_AGO, ClockSpec, Longs, Mark, TopicClock, read_clock
-from windowing.describe import DescribeSettings, describe
+from windowing.describe import DescribeSettings
 from windowing.directory import Directory
-from windowing.panes import Events, Pane, encode_blob, inside, users_of
+from windowing.panes import Between, Events, Pane, encode_blob, inside, users_between, users_of
 from windowing.profiles import Profiles
 
 
@@ -75,19 +75,43 @@ class Closing:
     duplicates: Mapping[Kind, int] = field(default_factory=dict)
 
 
-_NO_WINDOWS = pl.DataFrame(schema={"user": pl.String, "id": pl.String, "value": pl.String})
+NO_WINDOWS: Final = pl.DataFrame(schema={"user": pl.String, "id": pl.String, "value": pl.String})
+MOST_ROWS: Final = 250_000
+"""About so many events are described at a time, however many each user has: what bounds the memory that it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What one partition closes next.
+
+    Attributes:
+        window: its number.
+        users: whose windows close; sorted, and next in the order of closing.
+        rest: whether others of this window number are left for later.
+        shown: the events of those whose records go out.
+        folded: the events that become part of what is usual.
+        folders: whose profiles may change by that.
+    """
+
+    window: int
+    users: pl.Series
+    rest: bool
+    shown: Events
+    folded: Events
+    folders: list[str]
 
 
 class Partition:
     """The windows of one partition's users, from events in to windows out."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, profiles: Profiles | None = None) -> None:
+        """Partitions of one worker share their `profiles`, and can be closed together: each user lives in one of them."""
         self.rules = rules
         self.clocks: dict[Kind, TopicClock] = {kind: TopicClock() for kind in KINDS}
         self.closed = Closed()
         self.sent = Closed()
         """What readers of the output have seen already, from an earlier life: closed again, not sent again."""
-        self.profiles = Profiles(rules.calendar)
+        self.profiles = profiles if profiles is not None else Profiles(rules.calendar)
         self.panes: dict[int, Pane] = {}
         self._staged: dict[int, dict[Kind, list[pl.DataFrame]]] = {}
         self._users: tuple[int, pl.Series] | None = None
@@ -193,39 +217,71 @@ class Partition:
     def _all_last(self) -> bool:
         return all(clock.last_ms != LONG_AGO for clock in self.clocks.values())
 
-    def close(self, limit: int) -> Closing:
-        """Close the next windows: at most `limit` users of one window number, in the order of (end, user).
+    def take(self, limit: int) -> "Due | None":
+        """What closes next: at most `limit` users of one window number, in the order of (end, user); None when only a mark is due.
 
-        Call it only while `due()`. What it returns must reach the output and the store before the next call.
+        Call it only while `due()`, and `settle` what it returns before the next call.
         """
+        window = self.next_window()
+        if window is None:
+            return None
+        under = self._panes_under(window)
+        users = self._users_of(window, under)
+        begin = users.search_sorted(self.closed.user, side="right") if self.closed.window == window else 0
+        rows = sum(pane.height for pane in under)
+        limit = max(1, min(limit, len(users) * MOST_ROWS // max(rows, 1)))
+        chunk = users[begin : begin + limit]
+        rest = begin + limit < len(users)
+        only = Between(chunk[0], chunk[-1]) if len(chunk) and (rest or begin) else None
+        pane = self.panes.get(window)
+        shown = self._shown(window, under, chunk, only)
+        if pane is None:
+            folded: Events = {}
+        elif len(under) == 1 and shown:
+            # a window of one pane holds what is folded: read once, used twice
+            folded = shown if self._all_shown(window) else inside([pane], window, only)
+        else:
+            folded = inside([pane], window, only)
+        return Due(window, chunk, rest, shown, folded, users_between(pane, only) if pane is not None else [])
+
+    def _all_shown(self, window: int) -> bool:
+        return self.sent.window < window
+
+    def _shown(self, window: int, under: Sequence[Pane], chunk: pl.Series, only: Between | None) -> Events:
+        """The events of those whose records go out; not of those whose records went out in an earlier life."""
+        if self.sent.window > window or (self.sent.window == window and self.sent.stage):
+            return {}
+        if self.sent.window == window:
+            chunk = chunk.filter(chunk > self.sent.user)
+            if chunk.is_empty():
+                return {}
+            only = Between(chunk[0], chunk[-1])
+        return inside(under, window, only)
+
+    def settle(self, due: "Due | None", windows: pl.DataFrame) -> Closing:
+        """Move on behind what was taken, with the records made of it. They must reach the output and the store before the next `take`."""
         passed = self._passed()
         if passed is None:
             raise ValueError("nothing is due")
-        window = self._next_window(passed)
-        if window is None:
+        if due is None:
             stage = 2 if self._all_last() else 1
             self.closed = Closed(passed, stage)
             mark_ms = None if self.closed <= self.sent else self.rules.calendar.window_end(passed)
-            return Closing(_NO_WINDOWS, self.closed, [], None, mark_ms, stage == 2)
-        users = self._waiting_users(window)
-        chunk, rest = users[:limit], len(users) - limit
-        only = None if rest <= 0 and self.closed.window != window else chunk
-        frame = self._describe(window, chunk, only)
-        folded = inside([self.panes[window]], window, only) if window in self.panes else {}
-        self.profiles.fold(folded, window)
-        changed = _users_in(folded)
-        if rest > 0:
-            self.closed = Closed(window, 0, chunk[-1])
-            return Closing(frame, self.closed, changed, None, None)
+            return Closing(NO_WINDOWS, self.closed, [], None, mark_ms, stage == 2)
+        window = due.window
+        if due.rest:
+            self.closed = Closed(window, 0, due.users[-1])
+            return Closing(windows, self.closed, due.folders, None, None)
         last = window == passed and self._all_last()
         self.closed = Closed(window, 2 if last else 1)
         mark_ms = None if self.closed <= self.sent else self.rules.calendar.window_end(window)
         pane, self._users = self.panes.pop(window, None), None
-        return Closing(frame, self.closed, changed, window if pane else None, mark_ms, last, pane.duplicates if pane else {})
+        return Closing(windows, self.closed, due.folders, window if pane else None, mark_ms, last, pane.duplicates if pane else {})
 
-    def _next_window(self, passed: int) -> int | None:
-        """The next window that may hold events, if it is due."""
-        if not self.panes:
+    def next_window(self) -> int | None:
+        """The number of the next window that may hold events, if it is due."""
+        passed = self._passed()
+        if passed is None or not self.panes:
             return None
         span = self.rules.calendar.spec.span
         from_window = self.closed.window + (1 if self.closed.stage else 0)
@@ -239,27 +295,10 @@ class Partition:
         span = self.rules.calendar.spec.span
         return [self.panes[pane] for pane in range(window, window + span) if pane in self.panes]
 
-    def _waiting_users(self, window: int) -> pl.Series:
+    def _users_of(self, window: int, under: Sequence[Pane]) -> pl.Series:
         if self._users is None or self._users[0] != window:
-            self._users = (window, users_of(self._panes_under(window)))
-        users = self._users[1]
-        return users.filter(users > self.closed.user) if self.closed.window == window else users
-
-    def _describe(self, window: int, chunk: pl.Series, only: pl.Series | None) -> pl.DataFrame:
-        """The records of this window for the users of the chunk, less those that went out in an earlier life."""
-        if self.sent.window > window or (self.sent.window == window and self.sent.stage):
-            return _NO_WINDOWS
-        if self.sent.window == window:
-            only = chunk.filter(chunk > self.sent.user)
-        events, rules = inside(self._panes_under(window), window, only), self.rules
-        return describe(events, window, rules.calendar, self.profiles, rules.directory, rules.describe)
-
-
-def _users_in(events: Events) -> list[str]:
-    """Everybody with an event in these frames, sorted."""
-    if not events:
-        return []
-    return pl.concat([frame["user"].unique() for frame in events.values()]).unique().sort().to_list()
+            self._users = (window, users_of(under))
+        return self._users[1]
 
 
 class _Lazy(Sequence[str]):

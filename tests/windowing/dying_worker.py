@@ -14,6 +14,7 @@ from typing import Any
 
 from daywatch.commands.window import build_worker
 from daywatch.settings import load
+from tests.stepping import stepping
 
 
 def main() -> None:
@@ -29,15 +30,15 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     made: Any = worker  # wrapped from outside: the product has no hooks for tests
-    made._settings = dataclasses.replace(made._settings, close_windows=5, batch_records=40)
-    made._outlet._outlet._producer._on_step = reached
-    advance = made._store.advance
+    made._cycle.settings = dataclasses.replace(made._cycle.settings, close_windows=5, batch_records=40)
+    made._cycle.outlet._outlet._producer._make = stepping(reached)
+    advance = made._cycle.store.advance
 
     def storing(changes: Any) -> None:
         advance(changes)
         reached("stored")
 
-    made._store.advance = storing
+    made._cycle.store.advance = storing
     try:
         worker.run(lambda: False)
     finally:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from stream.kinds import FIELDS, KINDS, Kind, frame_schema
 from windowing.calendar import DAY_MS, Calendar, WindowSpec
 from windowing.clocks import ClockSpec, Mark
+from windowing.closing import close_together
 from windowing.panes import decode_blobs
-from windowing.partition import Arrivals, Closed, Partition, Rules
+from windowing.partition import Arrivals, Closed, Closing, Partition, Rules
 
 HOUR = 3_600_000
 T0 = 1_262_563_200_000
@@ -47,10 +48,15 @@ def read(partition: Partition, kind: Kind, rows: list[Row], marks: list[int] | N
     return partition.read(Arrivals(kind, frame(kind, rows), np.full(len(rows) + len(found), T0 + 10**12, np.int64), found))
 
 
+def close_next(partition: Partition, limit: int) -> Closing:
+    (closing,) = [closing for _, closing in close_together([partition], limit)]
+    return closing
+
+
 def close_all(partition: Partition, limit: int = 1000) -> list[str]:
     out: list[str] = []
     while partition.due():
-        out += partition.close(limit).windows["value"].to_list()
+        out += close_next(partition, limit).windows["value"].to_list()
     return out
 
 
@@ -181,7 +187,7 @@ def test_duplicates_within_a_pane_are_counted_once_and_the_lowest_offset_wins() 
     read(partition, Kind.DEVICE, [(T0 + 7, "ana", "a")])
     for kind in KINDS:
         read(partition, kind, [], [T0 + 5 * DAY_MS])
-    first = partition.close(10)
+    first = close_next(partition, 10)
     windows = [json.loads(value) for value in first.windows["value"]]
     assert [(window["user"], window["counts"]["logon"], window["counts"]["device"]) for window in windows] == [("ana", 1, 1), ("bo", 1, 0)]
     assert "00:00:00.005" in windows[0]["events"][0]["ts"]
@@ -200,7 +206,7 @@ def test_state_put_back_from_its_blobs_goes_on_with_the_same_bytes() -> None:
             blobs.setdefault(pane, []).append(blob)
     sent = []
     while first.due():
-        closing = first.close(2)
+        closing = close_next(first, 2)
         sent += closing.windows["value"].to_list()
         second.profiles.load(first.profiles.dump(closing.folded))
         blobs.pop(closing.done_pane, None)  # type: ignore[arg-type]

@@ -174,7 +174,7 @@ def test_recorded_events_teach_nothing_of_silence() -> None:
     site.clock.advance(3 * HOUR)
     wait(site, worker, MINUTE // 2)
     assert site.told() == []
-    assert not worker._owned[0].watch.habits[Kind.HTTP].gaps.any()
+    assert not worker._cycle.held[0].watch.habits[Kind.HTTP].gaps.any()
 
 
 def test_junk_is_told_of_and_work_goes_on() -> None:
@@ -258,7 +258,7 @@ def test_windows_are_the_same_bytes_with_and_without_watching() -> None:
         site = Site()
         worker = site.worker()
         if not watched:
-            worker._operations = None
+            worker._cycle.operations = None
         site.days(0, 3, worker, *KINDS)
         seen.append(site.log.values(TOPICS.windows))
     assert seen[0] == seen[1]

@@ -303,7 +303,7 @@ def test_a_first_start_that_died_before_its_commit_starts_again() -> None:
             raise KeyboardInterrupt
 
     worker = bench.worker()
-    worker._outlet = DeadOutlet(bench.log)
+    worker._cycle.outlet = DeadOutlet(bench.log)
     with pytest.raises(KeyboardInterrupt):
         worker.step()
     again = bench.worker(until_done=True)

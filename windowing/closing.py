@@ -1,0 +1,135 @@
+"""Closing what is due: the records of several partitions are made in one go, sent in one transaction, and the store moves on.
+
+Making records costs a fixed amount a call besides what each user costs, so partitions that stand at the same window number close it
+together. What a record holds depends on its user alone, so that does not show in any byte.
+"""
+
+import time
+from collections.abc import Sequence
+
+import polars as pl
+
+from stream.kinds import KINDS
+from stream.log import Headers, Out, TopicPartition
+from stream.marks import encode_mark
+from stream.metrics import DUPLICATES, STEP_SECONDS, WINDOWS_CLOSED
+from windowing.cycle import Cycle, Move
+from windowing.describe import describe
+from windowing.ledger import Place
+from windowing.panes import Events
+from windowing.partition import NO_WINDOWS, Closing, Due, Partition
+
+
+def close_together(partitions: Sequence[Partition], limit: int) -> list[tuple[Partition, Closing]]:
+    """Close the next windows of partitions that share their profiles: at most `limit` users of one window number.
+
+    Those that are furthest behind close first; empty when none of them is due. Each partition's windows come in the order of
+    (end, user); what comes of several calls may go out together.
+    """
+    taken = _taken(partitions, limit)
+    steps = [(partition, due) for partition, due in taken if due is not None]
+    windows, folded = NO_WINDOWS, _joined([due.folded for _, due in steps])
+    if steps:
+        rules, window, profiles = steps[0][0].rules, steps[0][1].window, steps[0][0].profiles
+        shown = folded if all(due.shown is due.folded for _, due in steps) else _joined([due.shown for _, due in steps])
+        if shown:
+            windows = describe(shown, window, rules.calendar, profiles, rules.directory, rules.describe)
+        profiles.fold(folded, window)
+    return [(partition, partition.settle(due, _of(due, windows, alone=len(steps) == 1))) for partition, due in taken]
+
+
+def _of(due: Due | None, windows: pl.DataFrame, *, alone: bool) -> pl.DataFrame:
+    """Those of the windows that are of this partition's users."""
+    if due is None:
+        return NO_WINDOWS
+    return windows if alone else windows.filter(windows["user"].is_in(due.users.implode()))
+
+
+def _taken(partitions: Sequence[Partition], limit: int) -> list[tuple[Partition, Due | None]]:
+    """What each partition closes next, as far as it is of the lowest window number; marks that are due where nothing else is."""
+    due = [(partition.next_window(), partition) for partition in partitions if partition.due()]
+    numbers = [number for number, _ in due if number is not None]
+    marks: list[tuple[Partition, Due | None]] = [(partition, None) for number, partition in due if number is None]
+    taken: list[tuple[Partition, Due | None]] = []
+    for number, partition in due:
+        if number is not None and number == min(numbers) and limit > 0:
+            found = partition.take(limit)
+            taken.append((partition, found))
+            limit -= len(found.users) if found is not None else 0
+    return taken + marks
+
+
+def _joined(parts: Sequence[Events]) -> Events:
+    """Events of several partitions as one; those of a single one as they are."""
+    if len(parts) == 1:
+        return parts[0]
+    frames = {kind: [events[kind] for events in parts if kind in events] for kind in KINDS}
+    return {kind: found[0] if len(found) == 1 else pl.concat(found) for kind, found in frames.items() if found}
+
+
+class Closer:
+    """The closing half of a worker's cycle."""
+
+    def __init__(self, cycle: Cycle) -> None:
+        self._cycle = cycle
+
+    def close(self) -> bool:
+        """Send the next due windows of every partition in one transaction, then move the store on. False when nothing is due."""
+        cycle = self._cycle
+        if not any(held.partition.due() for held in cycle.held.values()):
+            return False
+        began = time.perf_counter()
+        moves, records = self._closings()
+        if records:
+            cycle.transact(records, [move.held for move in moves])
+        cycle.advance(moves)
+        for closing in (closing for move in moves for closing in move.closings):
+            self._count(closing)
+        cycle.telemetry.observe(STEP_SECONDS, time.perf_counter() - began, step="close")
+        return True
+
+    def _closings(self) -> tuple[list[Move], list[Out]]:
+        """As many steps of closing as are due, for about so many users' windows in all: one transaction is to carry them."""
+        most, closings = self._cycle.settings.close_windows, dict[int, list[Closing]]()
+        held = list(self._cycle.held.values())
+        numbers = {id(each.partition): each.number for each in held}
+        records: list[Out] = []
+        while most > 0:
+            step = close_together([each.partition for each in held], most)
+            if not step:
+                break
+            for partition, closing in step:
+                number = numbers[id(partition)]
+                closings.setdefault(number, []).append(closing)
+                records += self._outgoing(number, closing)
+                most -= max(1, len(closing.folded), closing.windows.height)
+        moves = [
+            Move(each, Place(each.place.positions, each.partition.closed), closings[each.number])
+            for each in held
+            if each.number in closings
+        ]
+        return moves, records
+
+    def _outgoing(self, number: int, closing: Closing) -> list[Out]:
+        at = TopicPartition(self._cycle.topics.windows, number)
+        users, values = (closing.windows[name].cast(pl.Binary).to_list() for name in ("user", "value"))
+        ids = closing.windows["id"].to_list()
+        out = [Out(at, user, value, _cloud_headers(name)) for user, name, value in zip(users, ids, values, strict=True)]
+        if closing.mark_ms is not None:
+            out.append(Out(at, None, None, encode_mark(closing.mark_ms, last=closing.last)))
+        return out
+
+    def _count(self, closing: Closing) -> None:
+        totals, telemetry = self._cycle.totals, self._cycle.telemetry
+        totals.windows += closing.windows.height
+        telemetry.count(WINDOWS_CLOSED, closing.windows.height)
+        for kind, n in closing.duplicates.items():
+            totals.duplicates[kind] += n
+            telemetry.count(DUPLICATES, n, kind=kind)
+
+
+def _cloud_headers(window_id: str) -> Headers:
+    return [
+        ("ce_specversion", b"1.0"), ("ce_id", window_id.encode()), ("ce_type", b"daywatch.window"),
+        ("ce_source", b"daywatch/window"), ("content-type", b"application/json"),
+    ]  # fmt: skip

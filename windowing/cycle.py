@@ -1,0 +1,134 @@
+"""What the parts of a windowing worker's cycle share: its settings, the partitions held, and the two effects in their order.
+
+An effect is first the transaction that sends and commits, then the script that moves the store on; nothing else writes. Knows no
+event and no window.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stream.clock import Clock
+from stream.decode import DecodeLimits
+from stream.kinds import KINDS, Kind, Millis
+from stream.log import Commit, Out, Outlet, Source, TopicPartition
+from stream.operations import Operations
+from stream.telemetry import Telemetry
+from windowing.intake import Topics
+from windowing.ledger import Place, encode_note, encode_state
+from windowing.partition import Closing, Partition, Rules
+from windowing.silence import Silence
+from windowing.store import Advance, WindowStore
+from windowing.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How much a cycle takes on, and when silence counts; times in milliseconds."""
+
+    batch_records: int = 50_000
+    close_windows: int = 1_000
+    poll_ms: Millis = 100
+    max_ahead_ms: Millis = 2 * 86_400_000
+    idle_after_ms: Millis | None = 60_000
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    until_done: bool = False
+    trust_bounds: bool = True
+    """False for a broker whose end offsets cannot be believed: a log's end is then what two polls of it say."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a worker has done since it started; by kind where a kind is known."""
+
+    read: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    duplicates: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    refused: dict[Kind, dict[str, int]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    """By kind and reason; late and future events included."""
+    windows: int = 0
+    recoveries: int = 0
+
+
+@dataclass(slots=True)
+class Held:
+    """A partition that this worker holds, with what it knows of store and commit."""
+
+    number: int
+    epoch: int
+    place: Place
+    partition: Partition
+    out_to: dict[Kind, int]
+    """What is committed to Kafka; never goes back, whatever the store says."""
+    ends: dict[Kind, int]
+    end_seen: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    """Per kind: the offset at which its log was last found to end; beyond the last record when a transaction ended there."""
+    paused: set[Kind] = field(default_factory=set)
+    silence: Silence = field(default_factory=Silence)
+    watch: Watch = field(default_factory=Watch)
+
+    def position(self, kind: Kind) -> int:
+        """The next offset to read of a kind's log."""
+        return self.place.positions[KINDS.index(kind)]
+
+
+@dataclass(slots=True)
+class Move:
+    """A partition's way through one cycle: where it ends, and what was closed on the way."""
+
+    held: Held
+    to: Place
+    closings: Sequence[Closing] = ()
+
+
+@dataclass(slots=True)
+class Cycle:
+    """The devices, the settings, and the partitions that are held at present."""
+
+    source: Source
+    outlet: Outlet
+    store: WindowStore
+    topics: Topics
+    rules: Rules
+    settings: WorkerSettings
+    clock: Clock
+    telemetry: Telemetry
+    operations: Operations | None
+    totals: Totals = field(default_factory=Totals)
+    held: dict[int, Held] = field(default_factory=dict)
+
+    def at(self, kind: Kind, number: int) -> TopicPartition:
+        """The log of a kind's events in a partition."""
+        return TopicPartition(self.topics.events[kind], number)
+
+    def transact(self, records: Sequence[Out], owners: Iterable[Held], read_to: Mapping[int, Sequence[int]] | None = None) -> None:
+        """Send, and commit what is out: the larger of what this cycle reached and what is on record, never less."""
+        commits = {}
+        for held in owners:
+            reached = (read_to or {}).get(held.number, held.place.positions)
+            held.partition.sent = max(held.partition.sent, held.partition.closed)
+            note = encode_note(held.partition.sent)
+            for kind, offset in zip(KINDS, reached, strict=True):
+                held.out_to[kind] = max(held.out_to[kind], offset)
+                commits[self.at(kind, held.number)] = Commit(held.out_to[kind], note)
+        self.outlet.transact(records, commits, self.source.group())
+
+    def advance(self, moves: Sequence[Move]) -> None:
+        """Move the store on, and with it what this worker believes of it; all partitions in one call."""
+        self.store.advance([_change(move) for move in moves])
+        for move in moves:
+            move.held.place = move.to
+            move.held.watch.keep()
+
+
+def _change(move: Move) -> Advance:
+    held, closings = move.held, move.closings
+    return Advance(
+        held.number,
+        held.epoch,
+        held.place.encode(),
+        move.to.encode(),
+        encode_state(held.partition.clocks, watch=held.watch.standing()),
+        appends=held.partition.take_staged(),
+        drops=[closing.done_pane for closing in closings if closing.done_pane is not None],
+        profiles=held.partition.profiles.dump(sorted({user for closing in closings for user in closing.folded})),
+        habits=held.watch.learned(),
+    )

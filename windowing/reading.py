@@ -1,0 +1,124 @@
+"""Reading: a batch is decoded and placed, its dead letters are sent, and the rest is appended to the panes in the store."""
+
+import time
+from collections import Counter as Tally
+from collections.abc import Sequence
+
+from stream.dead_letters import dead_letter
+from stream.kinds import KINDS, Kind
+from stream.log import Out, Records, TopicPartition
+from stream.metrics import DEAD_LETTERS, EVENTS, LATE, STEP_SECONDS
+from stream.operations import Noticed
+from stream.telemetry import Beat
+from windowing.cycle import Cycle, Held, Move
+from windowing.findings import count_findings, findings_out, new_findings, notice
+from windowing.intake import Intake, Refused
+from windowing.ledger import Place
+from windowing.listening import Listener
+from windowing.partition import Arrivals
+
+_LATE = "late"
+_Counts = list[tuple[Kind, int, Sequence[Refused]]]
+
+
+class Reader:
+    """The reading half of a worker's cycle."""
+
+    def __init__(self, cycle: Cycle, listener: Listener) -> None:
+        self._cycle, self._listener = cycle, listener
+        self._intake = Intake(cycle.topics, cycle.rules.calendar.zone, cycle.settings.limits)
+
+    def read(self, assignment: int) -> None:
+        """Take a batch of the assignment that is held."""
+        cycle = self._cycle
+        self._listener.align()
+        polled = cycle.source.poll(cycle.settings.batch_records, cycle.settings.poll_ms)
+        if cycle.source.assignment()[0] != assignment:
+            return  # what came belongs to an assignment that is gone; it will be read again by whoever owns it now
+        self._listener.listen(polled)
+        records = [found for found in polled.records if found.at.partition in cycle.held]
+        if records:
+            cycle.telemetry.beat(Beat.BROKER)
+            began = time.perf_counter()
+            self._take(records)
+            cycle.telemetry.observe(STEP_SECONDS, time.perf_counter() - began, step="read")
+        elif cycle.settings.until_done:
+            self._skip_to_ends()
+        self._listener.mark_silence()
+        self._listener.tell_silence()
+
+    def _skip_to_ends(self) -> None:
+        """Step over what ends a log behind its last record, a transaction's marker: others look for how far we have come."""
+        moves = []
+        for held in self._cycle.held.values():
+            positions = tuple(max(held.position(kind), held.end_seen[kind]) for kind in KINDS)
+            if positions != held.place.positions:
+                moves.append(Move(held, Place(positions, held.place.closed)))
+        if moves:
+            self._cycle.advance(moves)
+
+    def _take(self, records: Sequence[Records]) -> None:
+        cycle = self._cycle
+        dead: list[Out] = []
+        noticed: list[Noticed] = []
+        counts: _Counts = []
+        reached: dict[int, dict[Kind, int]] = {}
+        for kind in KINDS:
+            for taken in self._intake.take(kind, [found for found in records if found.at.topic == cycle.topics.events[kind]]):
+                found, held = taken.records, cycle.held[taken.records.at.partition]
+                refused = [*taken.refused, *_placed(held, taken.arrivals)]
+                dead += self._dead_letters(held, kind, found, refused)
+                noticed += notice(cycle, held, kind, taken, refused)
+                reached.setdefault(held.number, {})[kind] = found.next_offset
+                counts.append((kind, len(found.values) - len(taken.arrivals.marks), refused))
+        places = {number: _place(cycle.held[number], kinds) for number, kinds in reached.items()}
+        said = new_findings(cycle, noticed)
+        operations = [each.operation for each in said]
+        if dead or said:
+            numbers = {record.at.partition for record in dead} | {each.at.partition for each in operations}
+            touched = [cycle.held[number] for number in sorted(numbers)]
+            out = [*dead, *findings_out(cycle, operations)]
+            cycle.transact(out, touched, {number: place.positions for number, place in places.items()})
+        cycle.advance([Move(cycle.held[number], place) for number, place in places.items()])
+        # only now: a batch that is read again after a failure is not to count twice
+        for each in counts:
+            self._count(*each)
+        count_findings(cycle, operations)
+        if cycle.operations is not None:
+            cycle.operations.check(said)
+
+    def _count(self, kind: Kind, read: int, refused: Sequence[Refused]) -> None:
+        totals, telemetry = self._cycle.totals, self._cycle.telemetry
+        totals.read[kind] += read
+        telemetry.count(EVENTS, read, kind=kind)
+        counts = totals.refused[kind]
+        for reason, n in Tally(each.reason for each in refused).items():
+            counts[reason] = counts.get(reason, 0) + n
+            telemetry.count(DEAD_LETTERS, n, topic=self._cycle.topics.events[kind], reason=reason)
+            if reason == _LATE:
+                telemetry.count(LATE, n, kind=kind)
+
+    def _dead_letters(self, held: Held, kind: Kind, found: Records, refused: Sequence[Refused]) -> list[Out]:
+        """Records for what was refused, except what went out in an earlier life."""
+        out = []
+        for row, reason, message in sorted(refused):
+            raw = found.raw[row]
+            offset = raw.offset() or 0
+            if offset >= held.out_to[kind]:
+                key, value, headers = dead_letter(
+                    found.keys[row], found.values[row], raw.headers(), reason, message, found.at.topic, found.at.partition, offset
+                )
+                out.append(Out(TopicPartition(self._cycle.topics.dead_letters, found.at.partition), key, value, headers))
+        return out
+
+
+def _place(held: Held, reached: dict[Kind, int]) -> Place:
+    return Place(tuple(reached.get(kind, held.position(kind)) for kind in KINDS), held.place.closed)
+
+
+def _placed(held: Held, arrivals: Arrivals) -> list[Refused]:
+    """Place arrivals in their panes; what found no place is refused."""
+    unplaced = held.partition.read(arrivals)
+    return [Refused(row, _LATE, "too late for every window over it") for row in unplaced.late] + [
+        Refused(row, "future", "later than its own record by more than the tolerance") for row in unplaced.future
+    ]
