@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.kinds import KINDS, Kind, frame_schema
-from windowing.panes import Pane, UnreadableStateError, decode_blobs, encode_blob, inside, users_of
+from windowing.panes import Between, Pane, UnreadableStateError, decode_blobs, encode_blob, inside, users_of
 
 texts = st.one_of(st.none(), st.text(max_size=20))
 
@@ -54,7 +54,8 @@ def test_a_window_holds_only_what_came_in_time_for_it() -> None:
     late.append(Kind.LOGON, logons(("v", 3, "c", 1)))
     assert [frame["id"].to_list() for frame in inside([early, late], 0, None).values()] == [["a"]]
     assert inside([early, late], 1, None)[Kind.LOGON]["id"].to_list() == ["a", "b", "c"]
-    assert inside([early, late], 1, pl.Series(["v"]))[Kind.LOGON]["id"].to_list() == ["c"]
+    assert inside([early, late], 1, Between("v", "w"))[Kind.LOGON]["id"].to_list() == ["c"]
+    assert inside([early, late], 1, Between("u", "u"))[Kind.LOGON]["id"].to_list() == ["a", "b"]
     assert users_of([early, late]).to_list() == ["u", "v"]
 
 
