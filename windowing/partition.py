@@ -4,7 +4,7 @@ The worker around it reads records, sends windows and saves state; whatever goes
 builds it anew from the store, so nothing here needs to be undone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -131,12 +131,11 @@ class Partition:
         first = self._first_windows(ts, panes, reading.before)
         late = (first > panes) & ~reading.future
         keep = ~(late | reading.future)
-        placed = frame.drop("row").with_columns(pl.Series("first", first))
+        placed = pl.DataFrame([*(column for column in frame if column.name != "row"), pl.Series("first", first)])
         if not keep.all():
             placed, panes = placed.filter(pl.Series(keep)), panes[keep]
-        for pane in np.unique(panes).tolist():
-            here = panes == pane
-            self._append(pane, kind, placed if here.all() else placed.filter(pl.Series(here)))
+        for pane, part in _by_pane(placed, panes):
+            self._append(pane, kind, part)
         return Unplaced(rows[late].tolist(), rows[reading.future].tolist())
 
     def _first_windows(self, ts: Longs, panes: Longs, before: Longs) -> Longs:
@@ -170,11 +169,12 @@ class Partition:
         self._users = None
 
     def take_staged(self) -> list[tuple[int, bytes]]:
-        """Blobs for what was placed since the last call, one a pane."""
+        """Blobs for what was placed since the last call, one a pane; of panes that closing has done away with meanwhile, none."""
         staged, self._staged = self._staged, {}
         return [
             (pane, encode_blob({kind: frames[0] if len(frames) == 1 else pl.concat(frames) for kind, frames in events.items()}))
             for pane, events in sorted(staged.items())
+            if pane in self.panes
         ]
 
     # closing ---------------------------------------------------------------------------------------------------------
@@ -299,6 +299,21 @@ class Partition:
         if self._users is None or self._users[0] != window:
             self._users = (window, users_of(under))
         return self._users[1]
+
+
+def _by_pane(placed: pl.DataFrame, panes: Longs) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The events of each pane, in their order; slices where the panes follow each other, as they do when times rise."""
+    if not len(panes):
+        return
+    changes = np.flatnonzero(np.diff(panes)) + 1
+    numbers = panes[np.concatenate((np.zeros(1, np.int64), changes))].tolist()
+    if len(set(numbers)) == len(numbers):
+        bounds = [0, *changes.tolist(), len(panes)]
+        for pane, low, high in zip(numbers, bounds[:-1], bounds[1:], strict=True):
+            yield pane, placed.slice(low, high - low)
+    else:
+        for pane in sorted(set(numbers)):
+            yield pane, placed.filter(pl.Series(panes == pane))
 
 
 class _Lazy(Sequence[str]):
