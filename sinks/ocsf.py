@@ -114,7 +114,7 @@ def detection_finding(verdict: Verdict, window: Window, finding: Finding, activi
         **_device(event for _, event in shown),
         "finding_info": _finding_info(verdict, finding, end_ms, created),
         "attacks": [attack(technique) for technique in verdict.techniques],
-        "evidences": [_evidence(verdict, event) for _, event in shown],
+        "evidences": [evidence(verdict, event) for _, event in shown],
         "observables": _observables(verdict.user, shown),
         "unmapped": {
             "label": verdict.label,
@@ -281,7 +281,7 @@ def _machine(pc: str) -> dict[str, Any]:
     return {"name": pc, "hostname": pc, "type_id": 0}
 
 
-def _evidence(verdict: Verdict, event: Event) -> dict[str, Any]:
+def evidence(verdict: Verdict, event: Event) -> dict[str, Any]:
     """The event itself: as OCSF objects where there are some, and under `data` as its log has it, long texts cut short.
 
     Also under `data`, if a log-line classifier was asked about the event: its label and the label's score.

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from detector.verdict import EventRef, Verdict
-from sinks.ocsf import CLASS_UID
+from sinks.ocsf import CLASS_UID, evidence
 from stream.errors import PoisonError
 from stream.kinds import Kind
+from windowing.record import Window
 
 EXACT: Final = 1e-6
 _ALLOWED: Final[Mapping[str, float]] = {"fp32": 0.005}
@@ -33,6 +34,10 @@ class Told:
 
     uid: str
     finding: str
+    user: str
+    start: str
+    end: str
+    learning: bool
     window_id: str
     window_digest: str
     topic: str
@@ -47,6 +52,8 @@ class Told:
     reason: str
     techniques: tuple[str, ...]
     provenance: Mapping[str, str]
+    shown: tuple[Mapping[str, Any], ...] = ()
+    """The cited events as the record repeats them."""
 
     @classmethod
     def read(cls, record: bytes) -> "Told":
@@ -63,6 +70,10 @@ class Told:
             return cls(
                 uid=str(found["metadata"]["uid"]),
                 finding=str(found["finding_info"]["uid"]),
+                user=str(found["actor"]["user"]["name"]),
+                start=str(window["start"]),
+                end=str(window["end"]),
+                learning=bool(own["learning"]),
                 window_id=str(window["id"]),
                 window_digest=str(window["digest"]),
                 topic=str(window["topic"]),
@@ -77,6 +88,7 @@ class Told:
                 reason=str(found["message"]),
                 techniques=tuple(_technique(attack) for attack in found.get("attacks", ())),
                 provenance={str(name): str(value) for name, value in own["provenance"].items()},
+                shown=tuple(dict(one) for one in found.get("evidences", ())),
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise NoAlert("a record is no alert, or none that says what its window's verdict cited") from error
@@ -93,6 +105,10 @@ def differences(told: Told, again: Verdict) -> list[str]:
     """
     allowed = allowance(told)
     found = [
+        _unlike("user", told.user, again.user),
+        _unlike("window's start", told.start, again.start),
+        _unlike("window's end", told.end, again.end),
+        _unlike("learning", str(told.learning).lower(), str(again.learning).lower()),
         _unlike("label", told.label, again.label),
         _further("score", told.score, again.score, allowed),
         _further("triage score", told.triage_score, again.triage_score, EXACT),
@@ -104,6 +120,29 @@ def differences(told: Told, again: Verdict) -> list[str]:
     names = sorted((set(told.provenance) | set(again.provenance)) - _MOVING - {"window_digest"})
     found += [_unlike(name, told.provenance.get(name, "nothing"), again.provenance.get(name, "nothing")) for name in names]
     return [line for line in found if line]
+
+
+def retouched(told: Told, again: Verdict, window: Window) -> list[str]:
+    """Events that the record repeats otherwise than its window holds them, each in a line.
+
+    Labels of their lines are a classifier's, and no part of the window.
+    """
+    held = {(str(event["kind"]), str(event["id"])): event for event in window.events}
+    found = []
+    for shown in told.shown:
+        named = (str(shown.get("name")), str(shown.get("uid")))
+        if named not in held:
+            found.append(f"evidence: shows {named[0][:16]} {named[1][:64]}, which its window does not")
+        elif _plain(shown) != _plain(evidence(again, held[named])):
+            found.append(f"evidence: shows {named[0]} {named[1]} otherwise than its window does")
+    return found
+
+
+def _plain(shown: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = shown.get("data")
+    if not isinstance(data, Mapping):
+        return shown
+    return {**shown, "data": {name: value for name, value in data.items() if name not in ("line_label", "line_score")}}
 
 
 def allowance(told: Told) -> float:

@@ -1,7 +1,9 @@
 """`daywatch verify`: an alert's window judged again, with what the alert says it was judged with. Knows where both are found."""
 
+import math
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,33 +31,50 @@ def verify(
     model: Annotated[
         Path | None, typer.Option(help="The baseline's model file, if it is not the one that comes with Daywatch.", show_default=False)
     ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="The language model to ask, if it is not where the alert's name finds it.", show_default=False)
+    ] = None,
+    adapter: Annotated[str | None, typer.Option(help="The same for its adapter.", show_default=False)] = None,
 ) -> None:
     """Judge an alert's window again, and compare label, score, evidence, reason and hashes with what the alert says.
 
     Backend, base, adapter, precision, track, budget and share are those that the alert names. Says `the same` and ends with 0, or
     says what differs and ends with 1. A finding is verified record by record, its updates included.
+
+    An alert names a model that lay in a directory by that directory's name alone: detect.base and detect.adapter, or these options,
+    say where it lies.
     """
     settings = settings_of(ctx, {"detect.model": model})
+    asked = _Asked(base, adapter)
     found = _alerts(settings, alert, alerts)
-    if not found:
-        raise ConfigurationError(f"there is no alert {alert[:64]!r} in {alerts or settings.topic('alerts')}")
     backends: dict[object, Backend] = {}
-    differing = sum(not _holds(told, settings, windows, backends) for told in found)
+    differing = sum(not _holds(told, settings, windows, asked, backends) for told in found)
     if differing:
         raise typer.Exit(1)
 
 
-def _holds(told: "Told", settings: "Settings", windows: Path | None, backends: "dict[object, Backend]") -> bool:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Where the command line says that a language model lies."""
+
+    base: str | None
+    adapter: str | None
+
+
+def _holds(told: "Told", settings: "Settings", windows: Path | None, asked: _Asked, backends: "dict[object, Backend]") -> bool:
     """Judge one record's window again, and say what comes of it."""
     from detector.backend import judged
-    from sinks.second_judgement import differences
+    from sinks.second_judgement import differences, retouched
     from stream.errors import PoisonError
 
     window = _window(settings, told, windows)
     key = (told.by, told.track, tuple(sorted((name, told.provenance.get(name, "")) for name in _MADE_OF)))
-    backend = backends.get(key) or backends.setdefault(key, _backend(settings, told))
+    backend = backends.get(key) or backends.setdefault(key, _backend(settings, told, asked))
     [verdict] = judged(backend, [window])
-    found = [f"it cannot be judged: {verdict}"] if isinstance(verdict, PoisonError) else differences(told, verdict)
+    if isinstance(verdict, PoisonError):
+        found = [f"it cannot be judged: {verdict}"]
+    else:
+        found = differences(told, verdict) + retouched(told, verdict, window)
     head = f"alert {told.uid} ({told.by}, window {told.window_id})"
     if not found:
         sys.stdout.write(f"{head}: the same\n")
@@ -64,10 +83,10 @@ def _holds(told: "Told", settings: "Settings", windows: Path | None, backends: "
     return False
 
 
-_MADE_OF = ("base", "adapter", "precision", "shots", "prompt_tokens", "triage_share", "budget")
+_MADE_OF = ("base", "adapter", "revision", "precision", "shots", "prompt_tokens", "triage_share", "budget", "lines")
 
 
-def _backend(settings: "Settings", told: "Told") -> "Backend":
+def _backend(settings: "Settings", told: "Told", asked: _Asked) -> "Backend":
     """The backend that the alert names, made anew."""
     from dataclasses import replace
 
@@ -77,38 +96,62 @@ def _backend(settings: "Settings", told: "Told") -> "Backend":
         raise ConfigurationError(f"the alert was raised by {told.by[:40]!r}, which this version does not know")
     said, chosen = told.provenance, choice_of(settings)
     try:
+        budget = float(said.get("budget", chosen.budget))
+        if not 0 < budget < math.inf:
+            raise ValueError
         choice = replace(
             chosen,
             backend=told.by,
             track=told.track,
-            budget=float(said.get("budget", chosen.budget)),
+            budget=budget,
             shots=int(said.get("shots", 0)),
             share=float(said["triage_share"]) if "triage_share" in said else None,
             prompt_tokens=int(said["prompt_tokens"]) if "prompt_tokens" in said else None,
         )
     except ValueError as error:
-        raise ConfigurationError("the alert's provenance holds something else than numbers where numbers belong") from error
+        raise ConfigurationError("the alert's provenance holds no usable numbers where budget, share, shots or tokens belong") from error
     if told.by == "narrative":
-        choice = replace(choice, base=said.get("base"), adapter=said.get("adapter", NO_ADAPTER), precision=said.get("precision", "auto"))
+        choice = replace(
+            choice,
+            base=asked.base or _place(said.get("base"), chosen.base),
+            adapter=asked.adapter or _place(said.get("adapter", NO_ADAPTER), chosen.adapter),
+            revision=chosen.revision if asked.base else said.get("revision"),
+            precision=said.get("precision", "auto"),
+        )
     lines = (settings.detect.lines or "shipped") if "lines" in said else None
     return with_lines(lines, settings.detect.device, lambda told_lines: made(replace(choice, lines=told_lines)))
 
 
+def _place(named: str | None, configured: str | None) -> str | None:
+    """Where the model of that name lies: an alert names a directory by the last part of its path, and the settings by all of it."""
+    return configured if configured is not None and Path(configured).name == named else named
+
+
 def _alerts(settings: "Settings", uid: str, file: Path | None) -> "list[Told]":
-    """All records of that uid, oldest first."""
+    """All records of that uid, oldest first.
+
+    Raises:
+        ConfigurationError: there are none, or none that can be judged again.
+    """
     from sinks.second_judgement import NoAlert, Told
 
-    found = []
-    for record in _lines(file) if file is not None else _topic(settings):
+    found, unfit = [], None
+    where = str(file) if file is not None else settings.topic("alerts")
+    for record in _topic(settings) if file is None else _lines(file):
         # most records are others': look closely only at those that hold the uid at all
         if uid.encode() not in record:
             continue
         try:
             told = Told.read(record)
-        except NoAlert:
+        except NoAlert as error:
+            unfit = error
             continue
         if told.is_called(uid):
             found.append(told)
+    if not found and unfit is not None:
+        raise ConfigurationError(f"{where}: what names {uid[:64]!r} cannot be judged again: {unfit}")
+    if not found:
+        raise ConfigurationError(f"there is no alert {uid[:64]!r} in {where}")
     return found
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from detector.verdict import EventRef
-from sinks.second_judgement import NoAlert, Told, allowance, differences
+from sinks.second_judgement import NoAlert, Told, allowance, differences, retouched
 from stream.kinds import Kind
 from tests.sinks.test_detect_worker import broker, put, run
 from tests.sinks.windows import FixedBackend, day_of
@@ -75,3 +75,23 @@ def test_what_is_no_alert_is_refused(record: bytes) -> None:
     del old["unmapped"]["cited"]
     with pytest.raises(NoAlert):
         Told.read(json.dumps(old).encode())
+
+
+def test_whose_window_it_is_and_when_it_was_are_compared() -> None:
+    told = Told.read(alert())
+    (verdict,) = FixedBackend().judge([parse_window(WINDOW)])
+    other = replace(verdict, user="bob", end="2011-01-01T00:00:00+00:00", learning=not verdict.learning)
+    found = [line.partition(":")[0] for line in differences(told, other)]
+    assert found[:3] == ["user", "window's end", "learning"]
+
+
+def test_the_events_that_a_record_repeats_are_held_against_its_window() -> None:
+    told, window = Told.read(alert()), parse_window(WINDOW)
+    (verdict,) = FixedBackend().judge([window])
+    assert told.shown
+    assert retouched(told, verdict, window) == []
+    labelled = {**told.shown[0], "data": {**told.shown[0]["data"], "line_label": "Normal", "line_score": 0.9}}
+    assert retouched(replace(told, shown=(labelled,)), verdict, window) == []
+    elsewhere = {**told.shown[0], "data": {**told.shown[0]["data"], "pc": "PC-9"}}
+    (line,) = retouched(replace(told, shown=(elsewhere,)), verdict, window)
+    assert line.endswith("otherwise than its window does")

@@ -6,12 +6,13 @@ import pytest
 from confluent_kafka import Producer
 
 import daywatch.backends as backends
-from daywatch.backends import Choice, with_model
+from daywatch.backends import Choice, made, with_model
 from detector.baseline import Baseline
 from detector.narrative.seam import FixedModel
 from stream.kafka_transactions import producer_config
 from stream.partitioner import partition_of
 from tests.daywatch.commands.conftest import Daywatch, Worked
+from tests.detector.model_fixtures import write_qwen2
 from tests.servers import EmbeddedBroker, create_topics
 from tests.sinks.test_detect_worker import TOPICS
 from windowing.record import parse_window
@@ -56,16 +57,33 @@ def test_a_finding_is_verified_record_by_record(daywatch: Daywatch, files: list[
         ({"provenance": {"model_sha256": "f" * 64}}, "model_sha256: was 'ffff"),
         ({"message": "another reason"}, "reason: was 'another reason'"),
         ({"window": {"digest": "0" * 64}}, "window digest: was '0000"),
+        ({"window": {"start": "2010-01-01T00:00:00+00:00"}}, "window's start: was '2010-01-01"),
+        ({"learning": True}, "learning: was 'true', is 'false'"),
+        ({"actor": {"user": {"name": "XYZ0001"}}}, "user: was 'XYZ0001'"),
     ],
 )
 def test_what_differs_is_said(change: dict[str, Any], said: str, daywatch: Daywatch, files: list[dict[str, Any]], tmp_path: Path) -> None:
     alert = files[0]
     for name, value in change.items():
-        place = alert if name == "message" else alert["unmapped"]
+        place = alert if name in alert else alert["unmapped"]
         place[name] = place[name] | value if isinstance(value, dict) else value
     (tmp_path / "alerts.jsonl").write_text(json.dumps(alert))
     code, out, _ = daywatch("verify", alert["metadata"]["uid"], *FILES)
     assert (code, ": differs" in out, said in out) == (1, True, True), out
+
+
+def test_an_event_that_the_alert_repeats_otherwise_than_its_window_is_named(
+    daywatch: Daywatch, files: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    alert = files[0]
+    first = alert["evidences"][0]
+    foreign = first | {"uid": "{of-another-day}"}
+    first["data"] = first["data"] | {"pc": "PC-0000"}
+    alert["evidences"].append(foreign)
+    (tmp_path / "alerts.jsonl").write_text(json.dumps(alert))
+    code, out, _ = daywatch("verify", alert["metadata"]["uid"], *FILES)
+    assert (code, f"shows {first['name']} {first['uid']} otherwise than its window does" in out) == (1, True), out
+    assert f"shows {first['name']} {{of-another-day}}, which its window does not" in out
 
 
 def test_a_window_that_was_changed_is_noticed(daywatch: Daywatch, files: list[dict[str, Any]], tmp_path: Path, worked: Worked) -> None:
@@ -83,6 +101,27 @@ def test_an_alert_or_a_window_that_is_not_there_is_said_in_a_line(daywatch: Dayw
     (tmp_path / "windows.jsonl").write_text("\n")
     code, _, err = daywatch("verify", files[0]["metadata"]["uid"], *FILES)
     assert (code, "is not in windows.jsonl: it has expired, or was never there" in err) == (1, True)
+
+
+@pytest.mark.parametrize("budget", ["many", "nan", "inf", "-3", "0"])
+def test_numbers_that_are_none_are_said_before_a_model_is_loaded(
+    budget: str, daywatch: Daywatch, files: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    alert = files[0]
+    alert["unmapped"]["provenance"]["budget"] = budget
+    (tmp_path / "alerts.jsonl").write_text(json.dumps(alert))
+    code, _, err = daywatch("verify", alert["metadata"]["uid"], *FILES)
+    assert (code, "the alert's provenance holds no usable numbers" in err) == (1, True), err
+
+
+def test_a_record_that_says_too_little_to_be_judged_again_is_told_from_one_that_is_not_there(
+    daywatch: Daywatch, files: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    alert = files[0]
+    del alert["unmapped"]["cited"]
+    (tmp_path / "alerts.jsonl").write_text(json.dumps(alert))
+    code, _, err = daywatch("verify", alert["metadata"]["uid"], *FILES)
+    assert (code, "cannot be judged again" in err, "there is no alert" in err) == (1, True, False), err
 
 
 def test_the_language_model_that_the_alert_names_judges_again(
@@ -106,6 +145,45 @@ def test_the_language_model_that_the_alert_names_judges_again(
     says["again"] = (0.5, 0.1, 0.4)
     code, out, _ = daywatch("verify", alert["metadata"]["uid"], *FILES)
     assert (code, "score: was" in out) == (1, True)
+
+
+def test_a_model_from_a_directory_is_asked_again_where_settings_or_options_say_that_it_lies(
+    daywatch: Daywatch, worked: Worked, tmp_path: Path, tiny_qwen2: Path
+) -> None:
+    few = Worked(worked.windows[:3])
+    alerts = few.alerts(made(Choice("narrative", base=str(tiny_qwen2), adapter="none", precision="fp32", prompt_tokens=300)))
+    write(tmp_path, alerts, few.windows)
+    uid = json.loads(alerts[0])["metadata"]["uid"]
+    # the alert does not tell where things lie on the machine that raised it
+    assert str(tiny_qwen2.parent) not in alerts[0].decode()
+    code, _, err = daywatch("verify", uid, *FILES)
+    assert (code, f"{tiny_qwen2.name}: there is no such directory" in err) == (1, True), err
+    for where in (("--base", tiny_qwen2), ("--set", f"detect.base={tiny_qwen2}")):
+        code, out, err = daywatch("verify", uid, *FILES, *where)
+        assert (code, out.count("the same")) == (0, 1), out + err
+    other = write_qwen2(tmp_path / "other" / tiny_qwen2.name, seed=1)
+    code, out, _ = daywatch("verify", uid, *FILES, "--base", other)
+    assert (code, "base_sha256: was" in out) == (1, True), out
+
+
+@pytest.mark.usefixtures("smollm2")
+def test_the_language_model_that_ships_says_the_same_again_of_all_but_what_was_retouched(
+    daywatch: Daywatch, worked: Worked, tmp_path: Path
+) -> None:
+    # judged in company, verified alone; of the gravest, two with little to read
+    few = Worked(sorted(worked.windows[:20], key=len)[:2])
+    alerts = few.alerts(made(Choice("narrative")))
+    told = json.loads(alerts[0])
+    assert told["unmapped"]["provenance"]["judged_by"] == "model"
+    was = told["unmapped"]["label"]
+    told["unmapped"]["label"] = "normal"
+    told["unmapped"]["provenance"] |= {"alert_threshold": "0.990000", "adapter_sha256": "f" * 64}
+    write(tmp_path, [json.dumps(told).encode()], few.windows)
+    code, out, err = daywatch("verify", told["finding_info"]["uid"], *FILES)
+    assert (code, ": differs" in out) == (1, True), out + err
+    label, *others = [line.strip() for line in out.splitlines()[1:]]
+    assert label == f"label: was 'normal', is {was!r}"
+    assert [line.partition(":")[0] for line in others] == ["adapter_sha256", "alert_threshold"], out
 
 
 def test_alert_and_window_are_found_on_their_topics(
