@@ -145,10 +145,11 @@ class Template:
         in_template = sum(piece.count(b'"') for piece in self.pieces)
         matched: Bools = batch.plain() & (np.diff(batch.bounds) == in_template)
         if matched.all():
-            same, texts, numbers = self._compare(batch, batch.starts, batch.ends, batch.quotes.reshape(-1, in_template).T)
+            starts, ends, quotes = batch.starts, batch.ends, batch.quotes
         else:
+            starts, ends = batch.starts[matched], batch.ends[matched]
             quotes = batch.quotes[np.repeat(matched, np.diff(batch.bounds))]
-            same, texts, numbers = self._compare(batch, batch.starts[matched], batch.ends[matched], quotes.reshape(-1, in_template).T)
+        same, texts, numbers = self._compare(batch, starts, ends, np.ascontiguousarray(quotes.reshape(-1, in_template).T))
         if same.all():
             return Match(matched, texts, numbers)
         matched[matched] = same
