@@ -145,6 +145,13 @@ class RedisCluster:
         for client in clients:
             client.close()
 
+    def knows_all(self, store: EmbeddedStore) -> bool:
+        """Whether a server knows of all three, and that they serve."""
+        from redis import Redis
+
+        with Redis.from_url(store.url) as client:
+            return self._knows_all(client)
+
     @staticmethod
     def _knows_all(client: Any) -> bool:
         told = client.execute_command("CLUSTER INFO")

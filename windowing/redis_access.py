@@ -13,7 +13,15 @@ from typing import Any, TypeVar, cast
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import AuthenticationError, MovedError, NoPermissionError, RedisClusterException, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterError,
+    MovedError,
+    NoPermissionError,
+    RedisClusterException,
+    RedisError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
@@ -24,6 +32,8 @@ from stream.tls import Spoken, not_believed, spoken_at
 _T = TypeVar("_T")
 _CONNECT_S = 5.0
 # what a script may not do is told as an error of the script: in Redis 7.0, and later
+_UNREACHABLE = re.compile(r"connecting to (\S+:\d+)")  # the client's own words, not a server's
+_CLUSTER_AWRY = (ClusterError, TryAgainError)  # down, or a slot is just moving (TRYAGAIN)
 _IN_SCRIPT = re.compile(r"The user executing the script can't|ACL failure in script")
 
 
@@ -142,6 +152,12 @@ def trouble(error: RedisError, server: str, url: str = "store.url") -> Transient
         return ConfigurationError(f"{url}: {server} is one of a cluster; set store.cluster = true")
     if (mend := next((mend for word, mend in _MENDS.items() if word in str(error)), None)) is not None:
         return RefusedError(f"{server} {mend}; nothing is lost: what was not written is read again")
+    if isinstance(error, _CLUSTER_AWRY):
+        return TransientError(
+            f"{server}: its cluster does not hold every key at present ({type(error).__name__}); mend it if that stays so"
+        )
+    if (gone := _UNREACHABLE.search(str(error))) is not None and gone[1] not in server:
+        return TransientError(f"{server}: {gone[1]}, a server of its cluster, does not answer; is it running?")
     # the class says what happened; the text of a server's reply may quote keys
     return TransientError(f"{server}: {type(error).__name__}; is it running, and is {url} right?")
 
