@@ -184,7 +184,9 @@ def _here(choice: Choice) -> "Parts":
     base, adapter, notes = weights_of(choice)
     _prompt_track(choice, notes)
     from detector.models.loading import load_causal
+    from detector.models.registry import find
     from detector.narrative.engine import Engine
+    from detector.narrative.evidence_head import read_head
 
     loaded = load_causal(base, adapter, precision=choice.precision, device=choice.device, revision=choice.revision)
     sys.stderr.write(f"daywatch: {loaded.told}\n")
@@ -193,7 +195,10 @@ def _here(choice: Choice) -> "Parts":
         raise ConfigurationError(
             f"detect.base: the adapter was trained on weights {notes.base_sha256[:12]}…, but {base} holds {loaded.base_sha256[:12]}…"
         )
-    return Engine(loaded), notes, named
+    head = read_head(find(adapter, adapter=True).path) if adapter is not None and notes is not None else None
+    if head is not None and notes is not None and head.prompt != notes.prompt:
+        raise ConfigurationError(f"detect.adapter: its evidence head was fitted to prompts {head.prompt}, the adapter to {notes.prompt}")
+    return Engine(loaded, head=head), notes, named
 
 
 def _on_a_server(choice: Choice) -> "Parts":

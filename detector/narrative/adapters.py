@@ -2,6 +2,7 @@
 
 <out>/adapter_model.safetensors, adapter_config.json   as peft and every engine reads them
 <out>/daywatch.json                                    base, prompt, calibration, thresholds (`detector.narrative.notes`)
+<out>/evidence_head.safetensors                        chooses what is cited (`detector.narrative.evidence_head`)
 <out>/README.md, history.json                          the card, and the loss curve
 """
 
@@ -15,6 +16,8 @@ import orjson
 from detector.baseline import Baseline
 from detector.models.loading import Loaded, load_causal
 from detector.narrative.engine import Engine
+from detector.narrative.evidence_head import FILE as HEAD
+from detector.narrative.evidence_head import EvidenceHead, fitted_head, write_head
 from detector.narrative.fitting import Fitted, fitted
 from detector.narrative.lessons import Curriculum, Selection, curriculum_of
 from detector.narrative.notes import Notes, write_notes
@@ -117,10 +120,14 @@ def save(model: Any, base: str, out: Path) -> None:
 
 
 def finish(lessons: Curriculum, recipe: Recipe, out: Path, history: History, made: Mapping[str, Any]) -> Notes:
-    """Calibrate an adapter that lies in `out`, loaded as anybody would load it, and write notes and card beside it."""
+    """Calibrate an adapter that lies in `out`, loaded as anybody would load it, and write evidence head, notes and card beside it."""
     loaded = load_causal(recipe.base, str(out), precision=recipe.precision, device=recipe.device, revision=recipe.revision)
-    found = fitted(Engine(loaded), lessons.calibrate, lessons.reach["0.05"])
+    engine = Engine(loaded)
+    found = fitted(engine, lessons.calibrate, lessons.reach["0.05"])
     composer = Composer(recipe.track, recipe.prompt_tokens, _counter(loaded))
+    head = _head_of(engine, lessons, composer.identity, loaded.adapter_sha256 or "")
+    if head is not None:
+        write_head(out, head[0])
     notes = Notes(
         base=recipe.base,
         base_sha256=loaded.base_sha256,
@@ -139,12 +146,28 @@ def finish(lessons: Curriculum, recipe: Recipe, out: Path, history: History, mad
             "plan": asdict(recipe.plan),
             "selection": asdict(recipe.selection),
             "calibration": dict(found.figures),
+            "evidence_head": head[1] if head is not None else {},
             "steps": len(history.training),
         },
     )
     write_notes(out, notes)
     (out / "README.md").write_text(card(notes, found, history), encoding="utf-8")
     return notes
+
+
+def _head_of(engine: Engine, lessons: Curriculum, prompt: str, adapter: str) -> tuple[EvidenceHead, dict[str, float]] | None:
+    """An evidence head from the malicious windows; None where the held-out users have none to choose it by."""
+    learn, check = ([one for one in part if one.answer.evidence] for part in (lessons.learn, lessons.check))
+    if not learn or not check:
+        return None
+    shown = [
+        [
+            (one.prompt, states, one.answer.evidence)
+            for one, states in zip(part, engine.line_states([one.prompt for one in part]), strict=True)
+        ]
+        for part in (learn, check)
+    ]
+    return fitted_head(shown[0], shown[1], prompt, adapter)
 
 
 def card(notes: Notes, found: Fitted, history: History) -> str:
@@ -169,7 +192,7 @@ A LoRA adapter for Daywatch's narrative backend. It reads a prompt of version `{
   {plan["upper"]:.0%} of the layers; learning rate {plan["learning_rate"]:g}, {notes.made["steps"]} steps of
   {plan["batch_lessons"]} lessons, seed {plan["seed"]}.
 - Learned from {lessons["learned"]:,} windows; {lessons["checked"]:,} of other users were checked on ({checked}).
-- Made from: {notes.made.get("data", "directories of its user")}.
+{_of_head(notes.made["evidence_head"])}- Made from: {notes.made.get("data", "directories of its user")}.
 
 ## Calibration
 
@@ -187,6 +210,15 @@ triage's by a logistic regression.
 It has learned labels from an answer key of insiders' scenarios. It is no judge of people: what it calls malicious resembles
 those scenarios, and an analyst looks at the cited events before anybody else does.
 """
+
+
+def _of_head(figures: Mapping[str, float]) -> str:
+    if not figures:
+        return ""
+    return (
+        f"- `{HEAD}` chooses what is cited from the model's states: F1 {figures['evidence_head_f1']:.3f} over the citations of the "
+        "malicious\n  windows that were checked on. Without it, the model writes its citations itself.\n"
+    )
 
 
 def _claim(out: Path) -> None:

@@ -2,6 +2,7 @@
 
     label     prompt {"risk": "              one forward pass; the head's rows for the three labels' first tokens give their probabilities
     explain   prompt {"risk": "malicious", "evidence": ...     greedy, each row under its own grammar, rows that are done leave the batch
+              with an evidence head, one more pass says what is cited, and only the reason is written
 
 Rows are padded on the right where one pass is all there is: what stands after a row's end cannot reach it, neither by attention nor by a
 recurrent state, so no mask is needed. Where tokens are to follow, they are padded on the left. Knows nothing of windows, thresholds or
@@ -22,6 +23,7 @@ from detector.models.loading import Loaded
 from detector.narrative.answer import BEGINNING, LABELS, Answer, parsed
 from detector.narrative.batching import batches, shared
 from detector.narrative.chat import rendered
+from detector.narrative.evidence_head import EvidenceHead, States
 from detector.narrative.grammar import Constraint, Matcher, UnfitTokenizer, beginning_of, longest
 from detector.narrative.prompt import Prompt
 from detector.narrative.writing import NotFinite, Writer
@@ -64,12 +66,19 @@ class Engine:
     """
 
     def __init__(
-        self, loaded: Loaded, *, label_tokens: int | None = None, explain_tokens: int | None = None, share_prefix: bool | None = None
+        self,
+        loaded: Loaded,
+        *,
+        head: EvidenceHead | None = None,
+        label_tokens: int | None = None,
+        explain_tokens: int | None = None,
+        share_prefix: bool | None = None,
     ) -> None:
         """For a model that is loaded.
 
         Args:
             loaded: model, tokenizer, and where they come from.
+            head: chooses what is cited; without one the model writes its citations itself.
             label_tokens: most tokens of a batch, padding included, when labels are asked for; chosen by what the device has.
             explain_tokens: the same when answers are written; twice as many where they are chosen.
             share_prefix: keep the states of what all prompts begin with; by default where it is long enough to gain by it.
@@ -77,11 +86,15 @@ class Engine:
         Raises:
             UnfitTokenizer: answers cannot be constrained with this tokenizer.
             BrokenModel: the model's numbers are not finite.
+            ConfigurationError: the head belongs to another adapter.
         """
         import torch
 
         self._torch, self._model, self._tokenizer = torch, loaded.model, loaded.tokenizer
-        self.provenance: Mapping[str, str] = _provenance(loaded)
+        if head is not None and head.adapter != loaded.adapter_sha256:
+            raise ConfigurationError("the evidence head beside the adapter was fitted to other weights than the adapter's: fetch both anew")
+        self._evidence = head
+        self.provenance: Mapping[str, str] = _provenance(loaded) | ({"evidence_head_sha256": head.sha256} if head is not None else {})
         self.name = self.provenance["base"]
         self.spent = Spent()
         self._model.eval()
@@ -140,20 +153,63 @@ class Engine:
             BrokenLogits: the numbers of one prompt are not finite.
             TooLittleMemory: one prompt alone does not fit.
         """
-        pairs = list(zip(prompts, labels, strict=True))
-        begun = {label: self._ids(beginning_of(label)) for label in set(labels)}
-        rows = [self._encoded(prompt) + begun[label] for prompt, label in pairs]
+        begun = [self._ids(text) for text in self._begun(prompts, labels)]
+        rows = [self._encoded(prompt) + beginning for prompt, beginning in zip(prompts, begun, strict=True)]
         most = [longest(len(prompt.aliases)) for prompt in prompts]
 
         def matcher(place: int) -> Matcher:
-            prompt, label = pairs[place]
-            return self._constraint.matcher(label, len(prompt.aliases), begun[label])
+            return self._constraint.matcher(labels[place], len(prompts[place].aliases), begun[place])
 
         written = self._decoded(rows, most, matcher)
-        answers = []
-        for (prompt, label), tokens in zip(pairs, written, strict=True):
-            answers.append(parsed(self._constraint.text([*begun[label], *tokens]), len(prompt.aliases)))
-        return answers
+        return [
+            parsed(self._constraint.text([*beginning, *tokens]), len(prompt.aliases))
+            for prompt, beginning, tokens in zip(prompts, begun, written, strict=True)
+        ]
+
+    def _begun(self, prompts: Sequence[Prompt], labels: Sequence[Label]) -> list[str]:
+        """What is sure of each answer: the label, and what is cited where a head says so."""
+        found = [beginning_of(label) for label in labels]
+        accused = [place for place, label in enumerate(labels) if label != "normal" and prompts[place].lines]
+        if self._evidence is not None and accused:
+            states = self.line_states([prompts[place] for place in accused])
+            for place, one in zip(accused, states, strict=True):
+                found[place] = beginning_of(labels[place], self._evidence.cited(prompts[place], one))
+        return found
+
+    def line_states(self, prompts: Sequence[Prompt]) -> list[States]:
+        """The last layer's states at the end of each event's line, and of the whole prompt; shape (lines + 1, hidden) each.
+
+        Raises:
+            BrokenLogits: the numbers of one prompt are not finite.
+            TooLittleMemory: one prompt alone does not fit.
+        """
+        torch = self._torch
+        rows, places = zip(*(self._with_lines(prompt) for prompt in prompts), strict=True) if prompts else ((), ())
+        found: list[States] = [np.zeros((0, 0), np.float32)] * len(rows)
+
+        def one(batch: list[int]) -> None:
+            width = max(len(rows[place]) for place in batch)
+            ids = torch.tensor([[*rows[place], *[0] * (width - len(rows[place]))] for place in batch], device=self._device)
+            with torch.inference_mode():
+                last = self._decoder(input_ids=ids, use_cache=False).last_hidden_state
+                for row, place in enumerate(batch):
+                    found[place] = last[row, list(places[place])].float().cpu().numpy()
+
+        self._in_batches([len(row) for row in rows], "_label_tokens", one)
+        self.spent.prompt_tokens += sum(map(len, rows))
+        if any(not np.isfinite(states).all() for states in found):
+            raise BrokenLogits("the model's numbers for a prompt are not finite")
+        return found
+
+    def _with_lines(self, prompt: Prompt) -> tuple[list[int], list[int]]:
+        """A prompt's tokens, and the places of those that end its lines and itself."""
+        text = rendered(self._tokenizer, prompt)
+        spelt = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        begins = np.array([begin for begin, _ in spelt["offset_mapping"]])
+        at = text.rindex(prompt.user)
+        # the last token that begins before the line's end: what follows is a line break, or the turn's end
+        ends = [int(np.searchsorted(begins, at + end)) - 1 for end, _ in prompt.lines]
+        return list(spelt["input_ids"]), [*ends, len(begins) - 1]
 
     def speak(self, prompts: Sequence[Prompt], most_tokens: int = 256) -> list[str]:
         """What the model says freely, greedily, until it ends or has said so much: for reading published adapters as they are.

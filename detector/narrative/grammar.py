@@ -57,15 +57,21 @@ def grammar_text(label: Label, n_aliases: int) -> str:
     return "\n".join(lines)
 
 
-def beginning_of(label: Label) -> str:
-    """How the answer for a label that is given begins: all that is sure and ends where tokens end.
+def beginning_of(label: Label, cited: Sequence[int] | None = None) -> str:
+    """How the answer begins for a label that is given, and perhaps for what it cites: all that is sure and ends where tokens end.
 
-    The bracket is left to the model: most tokenizers have one token for it together with the quote that may follow.
+    The bracket, or the reason's quotation mark, is left to the model: most tokenizers have one token for it and its neighbour.
 
     >>> beginning_of("normal")
     '{"risk": "normal", "evidence":'
+    >>> beginning_of("malicious", (0, 3))
+    '{"risk": "malicious", "evidence": ["E1", "E4"], "reason":'
     """
-    return f'{{"risk": "{label}", "evidence":'
+    begun = f'{{"risk": "{label}", "evidence":'
+    if cited is None:
+        return begun
+    aliases = ", ".join(f'"E{place + 1}"' for place in cited)
+    return f'{begun} [{aliases}], "reason":'
 
 
 def longest(n_aliases: int) -> int:

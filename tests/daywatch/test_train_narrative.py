@@ -34,7 +34,8 @@ def trained(organisation: Path, tiny_qwen2: Path, tmp_path_factory: pytest.TempP
 def test_it_writes_an_adapter_with_notes_card_and_curve(trained: tuple[Path, str]) -> None:
     out, told = trained
     assert {path.name for path in out.iterdir()} == {
-        "adapter_config.json", "adapter_model.safetensors", "daywatch.json", "README.md", "history.json", "loss.svg",
+        "adapter_config.json", "adapter_model.safetensors", "daywatch.json", "evidence_head.safetensors", "README.md", "history.json",
+        "loss.svg",
     }  # fmt: skip
     notes = read_notes(out)
     assert isinstance(notes, Notes)

@@ -11,6 +11,7 @@ import pytest
 from detector.narrative.answer import BEGINNING, LABELS, parsed, written
 from detector.narrative.prompt import Prompt, Shot
 from detector.verdict import EventRef, Label
+from stream.errors import ConfigurationError
 from stream.kinds import Kind
 
 torch = pytest.importorskip("torch", reason="needs the llm extra")
@@ -21,6 +22,7 @@ from detector.models.errors import TooLittleMemory  # noqa: E402
 from detector.models.quiet import quiet  # noqa: E402
 from detector.narrative.chat import rendered  # noqa: E402
 from detector.narrative.engine import BrokenLogits, BrokenModel, Engine  # noqa: E402
+from detector.narrative.evidence_head import EvidenceHead  # noqa: E402
 from detector.narrative.grammar import beginning_of  # noqa: E402
 from tests.detector.narrative.tiny import ARCHITECTURES, allowed, loaded, tiny  # noqa: E402
 
@@ -320,3 +322,72 @@ def test_small_real_weights_answer_validly_and_alike(smollm2: Path) -> None:
     whole = engine._ids(written(answers[0]))
     for beginning in (BEGINNING, beginning_of(answers[0].risk)):
         assert whole[: engine.count(beginning)] == engine._ids(beginning)
+
+
+# an evidence head --------------------------------------------------------------------------------------------------------
+
+
+def listing(number: int, seed: int = 4) -> list[Prompt]:
+    """Prompts that know where their lines end; some lines are about several events."""
+    chance, made = random.Random(seed), []
+    for _ in range(number):
+        user, lines, count = "Facts: é none\nEvents:", [], 0
+        for _ in range(chance.randint(1, 6)):
+            size = chance.randint(1, 3)
+            user += "\n" + " ".join(f"E{count + each + 1}" for each in range(size)) + " " + chance.choice(["page", "ä file", "logon: late"])
+            count += size
+            lines.append((len(user), size))
+        aliases = tuple(EventRef(Kind.FILE, str(place)) for place in range(count))
+        made.append(Prompt("You judge one day.", f"{user}\nNot shown: http", aliases, 0, (), tuple(lines)))
+    return made
+
+
+def with_head(architecture: str, threshold: float = 0.5) -> Engine:
+    made = tiny(architecture)
+    weights = np.random.default_rng(2).normal(size=64).astype(np.float32)
+    return Engine(loaded(made.model, made.tokenizer, adapter_sha256="a" * 64), head=EvidenceHead(weights, 0.0, threshold, "1:x", "a" * 64))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_lines_are_read_where_they_end_in_whatever_company(architecture: str) -> None:
+    engine, asked = with_head(architecture), listing(7)
+    for prompt, states in zip(asked, engine.line_states(asked), strict=True):
+        assert states.shape == (len(prompt.lines) + 1, 32)
+        text = rendered(engine._tokenizer, prompt)
+        for row, end in enumerate([end for end, _ in prompt.lines] + [None]):
+            # a causal model's state at a line's end is that of the text cut off there
+            cut = text if end is None else text[: text.index(prompt.user) + end]
+            ids = engine._tokenizer(cut, add_special_tokens=False).input_ids
+            with torch.no_grad():
+                alone = engine._decoder(input_ids=torch.tensor([ids])).last_hidden_state[0, -1].float().numpy()
+            assert states[row] == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_with_a_head_answers_cite_what_it_says_and_are_valid(architecture: str) -> None:
+    engine, asked = with_head(architecture), listing(9)
+    head = engine._evidence
+    assert head is not None
+    answers = engine.explain(asked, labels(9))
+    states = engine.line_states(asked)
+    for prompt, label, answer, one in zip(asked, labels(9), answers, states, strict=True):
+        assert answer.risk == label
+        assert parsed(written(answer), len(prompt.aliases)) == answer
+        if label != "normal":
+            assert answer.evidence == head.cited(prompt, one)
+    assert len({answer.evidence for answer in answers}) > 2
+    assert engine.provenance["evidence_head_sha256"] == head.sha256
+
+
+def test_without_lines_or_events_the_head_is_not_asked() -> None:
+    engine = with_head("qwen2")
+    for prompt in (Prompt("S", "E1 page", (EventRef(Kind.HTTP, "1"),), 0), Prompt("S", "none", (), 0)):
+        (answer,) = engine.explain([prompt], ["malicious"])
+        assert answer.evidence == ((0,) if prompt.aliases else ())
+
+
+def test_a_head_of_another_adapter_is_refused() -> None:
+    made = tiny("qwen2")
+    head = EvidenceHead(np.zeros(64, np.float32), 0.0, 0.5, "1:x", "b" * 64)
+    with pytest.raises(ConfigurationError, match="fitted to other weights"):
+        Engine(loaded(made.model, made.tokenizer, adapter_sha256="a" * 64), head=head)

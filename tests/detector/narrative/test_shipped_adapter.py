@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detector.narrative.evidence_head import read_head
 from detector.narrative.notes import Notes, read_notes
 from detector.narrative.prompt import LABELS, Composer
 from tests.detector.conftest import Taught
@@ -45,7 +46,10 @@ def test_it_tells_an_insiders_day_from_another_of_people_it_has_never_seen(notes
     from detector.models.loading import load_causal
     from detector.narrative.engine import Engine
 
-    engine = Engine(load_causal(notes.base, str(PLACE), precision="fp32", device="cpu"))
+    head = read_head(PLACE)
+    assert head is not None
+    assert head.prompt == notes.prompt
+    engine = Engine(load_causal(notes.base, str(PLACE), precision="fp32", device="cpu"), head=head)
     composer = Composer(notes.track, notes.budget, engine.count)
     pairs = list(zip(taught.windows, taught.keys, strict=True))
     bad = [window for window, key in pairs if len(key) > 2][::3][:8]
@@ -54,5 +58,16 @@ def test_it_tells_an_insiders_day_from_another_of_people_it_has_never_seen(notes
     ranks = (chance[: len(bad), None] > chance[None, len(bad) :]).mean()
     assert np.isfinite(chance).all()
     assert ranks >= 0.8
-    answers = engine.explain([composer(window) for window in bad[:2]], ["malicious", "malicious"])
+    prompts = [composer(window) for window in bad]
+    answers = engine.explain(prompts[:2], ["malicious", "malicious"])
     assert all(answer.evidence and answer.reason for answer in answers)
+    # what is cited is what the key names, and better than citing all that is shown
+    key_of = {window.id: {(str(kind), str(event)) for kind, event in key} for window, key in pairs}
+    right = cited = shown = named = 0
+    for window, prompt, states in zip(bad, prompts, engine.line_states(prompts), strict=True):
+        guilty = [(ref.kind.value, ref.id) in key_of[window.id] for ref in prompt.aliases]
+        places = head.cited(prompt, states)
+        right, cited = right + sum(guilty[place] for place in places), cited + len(places)
+        shown, named = shown + len(guilty), named + sum(guilty)
+    assert 2 * right / (cited + named) > 2 * named / (shown + named)
+    assert 2 * right / (cited + named) > 0.75

@@ -66,9 +66,9 @@ def tiny(architecture: str, seed: int = 0) -> Loaded:
     return loaded(AutoModelForCausalLM.from_config(config, dtype=torch.float32), tokenizer)
 
 
-def loaded(model: Any, tokenizer: Any, base: str = "tiny") -> Loaded:
+def loaded(model: Any, tokenizer: Any, base: str = "tiny", adapter_sha256: str | None = None) -> Loaded:
     """A model as it looks to those who ask it."""
-    return Loaded(model, tokenizer, "cpu", "fp32", base, "0" * 64, None, None, None)
+    return Loaded(model, tokenizer, "cpu", "fp32", base, "0" * 64, None, adapter_sha256, None)
 
 
 def allowed(constraint: Any, matcher: Any) -> list[int]:
