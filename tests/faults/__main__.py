@@ -1,6 +1,6 @@
 """Runs schedules of faults, and reports on those that have been run.
 
-    python -m tests.faults [--seeds 1-8] [--jobs 1] [--results FILE] [--report] [--again] [--exec]
+    python -m tests.faults [--seeds 1-8] [--jobs 1] [--results FILE] [--report] [--again] [--exec] [--keep]
 
 Every schedule that has been run is one line of JSON in the results file; seeds that are there already are not run again.
 """
@@ -40,12 +40,19 @@ def main() -> int:
     seeds = [seed for seed in _seeds(given.seeds) if seed not in done]
     if given.jobs > 1:
         return _in_jobs(given, seeds)
-    failed = run(seeds, given.results, given.directory, from_the_beginning=given.exec)
+    failed = run(seeds, given.results, given.directory, from_the_beginning=given.exec, keep=given.keep)
     print(report(read(given.results)))
     return int(bool(failed))
 
 
-def run(seeds: Sequence[int], results: Path, directory: Path | None = None, *, from_the_beginning: bool = False) -> list[Result]:
+def run(
+    seeds: Sequence[int],
+    results: Path,
+    directory: Path | None = None,
+    *,
+    from_the_beginning: bool = False,
+    keep: bool = False,
+) -> list[Result]:
     """Run schedules one after the other, record each, and return those that failed."""
     if not seeds:
         return []
@@ -65,17 +72,18 @@ def run(seeds: Sequence[int], results: Path, directory: Path | None = None, *, f
                     result.complaints.append(f"the harness failed: {type(error).__name__}: {error}")
                 append(results, {**made, **result.as_json()})
                 _show(result)
+                if result.complaints or keep:
+                    _preserve(one, results)
                 if result.complaints:
                     failed.append(result)
-                    _preserve(one, results)
         finally:
             world.close()
     return failed
 
 
 def _preserve(one: Run, results: Path) -> None:
-    """Keep what the workers of a failed schedule said."""
-    kept = results.parent / "failed" / f"{one.schedule.seed}-{datetime.now(UTC):%H%M%S}"
+    """Keep what the workers of a schedule said, and what was done to them."""
+    kept = results.parent / ("failed" if one.result.complaints else "passed") / f"{one.schedule.seed}-{datetime.now(UTC):%H%M%S}"
     shutil.copytree(one.directory, kept)
     (kept / "complaints.txt").write_text("\n".join([*one.result.complaints, "", repr(one.schedule)]), encoding="utf-8")
 
@@ -121,7 +129,7 @@ def read(results: Path) -> list[dict[str, Any]]:
 def _in_jobs(given: argparse.Namespace, seeds: Sequence[int]) -> int:
     """The same in several processes, each with servers of its own."""
     shares = [seeds[number :: given.jobs] for number in range(given.jobs)]
-    more = [flag for flag, wanted in (("--exec", given.exec), ("--again", given.again)) if wanted]
+    more = [flag for flag, wanted in (("--exec", given.exec), ("--again", given.again), ("--keep", given.keep)) if wanted]
     place = ["--directory", str(given.directory)] if given.directory else []
     jobs = []
     for share in shares:
@@ -156,6 +164,7 @@ def _given() -> argparse.Namespace:
     options.add_argument("--report", action="store_true", help="only report on the results file")
     options.add_argument("--again", action="store_true", help="also seeds that are in the results file")
     options.add_argument("--exec", action="store_true", help="start each worker as a program, not as a fork that has imported it")
+    options.add_argument("--keep", action="store_true", help="keep the logs of all schedules beside the results, not only of failed ones")
     return options.parse_args()
 
 

@@ -29,8 +29,17 @@ class Sent:
     name: str = ""
 
 
-def feed(schedule: Schedule) -> list[Sent]:
-    """All records in the order of sending; the last are the last clock marks."""
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """All records in the order of sending; the last are the last clock marks. In event time they take from `begin_ms` to `end_ms`."""
+
+    records: list[Sent]
+    begin_ms: int
+    end_ms: int
+
+
+def feed(schedule: Schedule) -> Feed:
+    """What the producer sends."""
     rnd = random.Random(f"feed {schedule.seed}")
     emitted: list[tuple[int, Sent]] = []
     newest = 0
@@ -56,7 +65,8 @@ def feed(schedule: Schedule) -> list[Sent]:
             records = _shuffled(records, step.at_s, step.at_s + rnd.uniform(0.1, 0.8), rnd)
     calendar = Calendar(SPEC)
     last = calendar.window_end(calendar.pane_of(newest)) + LATENESS
-    return records + [replace(mark, at_s=schedule.feed_s) for kind in KINDS for mark in _marks(kind, last, last=True)]
+    records += [replace(mark, at_s=schedule.feed_s) for kind in KINDS for mark in _marks(kind, last, last=True)]
+    return Feed(records, begin, end)
 
 
 def _delay(rnd: random.Random) -> int:

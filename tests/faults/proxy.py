@@ -9,10 +9,31 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from tests.faults.schedule import Cut
+from tests.faults.schedule import Cut, Moment
 
 _RESET = struct.pack("ii", 1, 0)
+
+
+_EVALSHA = b"EVALSHA"
+# numbers of requests in Kafka's protocol
+_SAID = {Moment.PRODUCE: 0, Moment.OFFSETS: 28, Moment.END: 26}
+
+
+def says(passed: bytes, moment: Moment) -> bool:
+    """Whether this is what a moment waits for: a script to Redis, or a request to Kafka (its number stands behind its length)."""
+    if moment is Moment.STORE:
+        return _EVALSHA in passed
+    return int.from_bytes(passed[4:6], "big") == _SAID[moment] and len(passed) > 8
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """What to do when something is said. `spring` is called in the network's thread, and says whether it still arrives."""
+
+    moment: Moment
+    spring: Callable[[], bool]
 
 
 class Link:
@@ -22,6 +43,7 @@ class Link:
         self._loop = loop
         self.target = 0
         self._cut: Cut | None = None
+        self._trap: Trap | None = None
         self._passing = asyncio.Event()
         self._passing.set()
         self._open: set[asyncio.StreamWriter] = set()
@@ -38,6 +60,14 @@ class Link:
     def heal(self) -> None:
         """Let everything through again. What was on its way in a frozen network arrives now."""
         self._soon(self._end)
+
+    def trap(self, trap: Trap | None) -> None:
+        """Do something when something is said next; None: no more."""
+        self._soon(lambda: setattr(self, "_trap", trap))
+
+    def cut_now(self, how: Cut) -> None:
+        """As `cut`, from within the network's thread."""
+        self._begin(how)
 
     def _soon(self, change: Callable[[], None]) -> None:
         done = threading.Event()
@@ -90,6 +120,10 @@ class Link:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False) -> None:
         with contextlib.suppress(OSError):
             while passed := await reader.read(65_536):
+                if not answers and self._trap is not None and says(passed, self._trap.moment):
+                    trap, self._trap = self._trap, None
+                    if not trap.spring():
+                        return
                 await self._passing.wait()
                 if answers and self._cut is Cut.DEAF:
                     continue

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,13 +24,19 @@ from stream.kinds import KINDS
 from tests.faults import batch
 from tests.faults.checker import History, complaints
 from tests.faults.feed import Sent, feed
-from tests.faults.schedule import PARTITIONS, SESSION_S, Fault, Schedule, Step
+from tests.faults.proxy import Link, Trap
+from tests.faults.schedule import PARTITIONS, SESSION_S, Cut, Fault, Moment, Schedule, Step
 from tests.faults.world import Store, World
+from tests.windowing.logs import HOUR
 from windowing.describe import DescribeSettings
 
 WITHIN_S = 180.0
 """How long after the last fault has passed everything must have been worked off."""
 _TURN_S = 0.05
+_BEHIND_MS = 20 * HOUR
+"""More than windows are behind when all is well: they close every six hours, and marks of a topic come as seldom."""
+_PATIENCE_S = 12.0
+"""How long a fault waits for its moment before it strikes at any."""
 _RESTART_S = 1.0
 # what a worker may end with when its servers fail it for long; whoever supervises it starts it again
 _EXPECTED = re.compile(
@@ -56,6 +63,8 @@ class Result:
     starts: int = 0
     gave_up: dict[str, int] = field(default_factory=dict)
     """Workers that ended by themselves, by what they said."""
+    aimed: int = 0
+    """Faults that struck at their moment."""
     unsynced_lost: int = 0
     seconds: float = 0.0
     cpu_s: float = 0.0
@@ -101,9 +110,12 @@ class Run:
         self._began = 0.0
         self._live: dict[tuple[str, int], list[int]] = {}
         self._lasts: set[tuple[str, int]] = set()
+        self._marks: dict[tuple[str, int], int] = {}
         self._unsent: list[Sent] = []
         self._later: list[tuple[float, Callable[[], bool]]] = []
         self._store: Store | None = None
+        self._trapped: dict[Step, float] = {}
+        self._sprung: set[Step] = set()
         self._log = (self.directory / "nemesis.log").open("w", encoding="utf-8")
 
     # the run ---------------------------------------------------------------------------------------------------------
@@ -126,7 +138,8 @@ class Run:
         return self.result
 
     def _work(self) -> History:
-        sent = feed(self.schedule)
+        plan = feed(self.schedule)
+        sent = plan.records
         self.result.records = len(sent)
         producer = self._producer()
         reader = self._reader()
@@ -136,16 +149,21 @@ class Run:
         upcoming: Sent | None = next(waiting)
         calm_s: float | None = None
         done_s: float | None = None
+        # the producer and the faults go by a clock that hardly moves while the workers are behind: there is to be work to disturb
+        clock_s, before_s = 0.0, self._now()
         while True:
             now = self._now()
-            while upcoming is not None and upcoming.at_s <= now:
+            behind_ms = plan.begin_ms + clock_s / self.schedule.feed_s * (plan.end_ms - plan.begin_ms) - self._reached(plan.begin_ms)
+            clock_s += (now - before_s) * (1.0 if behind_ms < _BEHIND_MS else 0.1)
+            before_s = now
+            while upcoming is not None and upcoming.at_s <= clock_s:
                 self._produce(producer, upcoming)
                 upcoming = next(waiting, None)
             producer.poll(0)
             again, self._unsent = self._unsent, []
             for each in again:
                 self._produce(producer, each)
-            steps = [step for step in steps if step.at_s > now or not self._begin(step)]
+            steps = [step for step in steps if step.at_s > clock_s or not self._begin(step)]
             self._later = [(at_s, what) for at_s, what in self._later if at_s > now or not what()]
             self._supervise()
             self._listen(reader)
@@ -211,8 +229,15 @@ class Run:
             if message.error() is None:
                 at = ((message.topic() or "").rpartition(".")[2], message.partition() or 0)
                 self._live[at].append(message.offset() or 0)
-                if message.value() is None and any(header[0] == "daywatch-last" for header in message.headers() or []):
+                headers = dict(cast("list[tuple[str, bytes]]", message.headers() or []))
+                if message.value() is None and "daywatch-clock" in headers:
+                    self._marks[at] = max(self._marks.get(at, 0), int(headers["daywatch-clock"]))
+                if message.value() is None and "daywatch-last" in headers:
                     self._lasts.add(at)
+
+    def _reached(self, begin_ms: int) -> int:
+        """The newest mark behind windows, of the partition that is farthest behind."""
+        return min(self._marks.get(("windows", number), begin_ms) for number in range(PARTITIONS))
 
     # workers -------------------------------------------------------------------------------------------------------------
 
@@ -292,14 +317,64 @@ class Run:
     # faults ----------------------------------------------------------------------------------------------------------------
 
     def _begin(self, step: Step) -> bool:
-        """Do a step's fault, and plan its end; False when its target is not there yet: it is tried again."""
+        """Do a step's fault, and plan its end; False when its target is not there yet, or its moment has not come: it is tried again."""
+        if step.moment is not Moment.ANY and not self._moment_has_come(step):
+            return False
         if not self._apply(step):
             return False
-        self._note(
-            f"{step.fault} {step.target} for {step.for_s} s {step.cut if 'cut-' in step.fault and 'power' not in step.fault else ''}"
-        )
+        aimed = step.moment if step in self._sprung else "any moment"
+        self._note(f"{step.fault} {step.target} for {step.for_s} s ({step.cut}, at {aimed}, {step.arrives})")
         self.result.faults[step.fault] = self.result.faults.get(step.fault, 0) + 1
+        self.result.aimed += step in self._sprung
         return True
+
+    def _moment_has_come(self, step: Step) -> bool:
+        """Lay a trap where the step's moment will be seen, and say whether it has sprung, or has been waited for for too long."""
+        if step in self._sprung:
+            return True
+        if step not in self._trapped:
+            worker = self.workers.get(step.target)
+            if worker is not None and not self._can_be_struck(worker):
+                return False
+            self._trapped[step] = self._now()
+            self._note(f"{step.fault} waits for {step.target} to say {step.moment}")
+            for link in self._links(step):
+                link.trap(Trap(step.moment, partial(self._spring, step, link)))
+            return False
+        if self._now() - self._trapped[step] < _PATIENCE_S:
+            return False
+        for link in self._links(step):
+            link.trap(None)
+        return True
+
+    def _links(self, step: Step) -> list[Link]:
+        links = self.world.to_store if step.moment is Moment.STORE else self.world.to_broker
+        return [links[step.target]] if step.target in links else list(links.values())
+
+    def _spring(self, step: Step, link: Link) -> bool:
+        """What has to be done at once, in the network's thread; the rest follows in `_apply`. Whether what is being said arrives."""
+        self._sprung.add(step)
+        worker = self.workers.get(step.target)
+        match step.fault:
+            case Fault.KILL_WINDOW | Fault.KILL_DETECT if worker is not None and worker.pid is not None:
+                os.kill(worker.pid, signal.SIGKILL)
+                return step.arrives
+            case Fault.PAUSE_WINDOW | Fault.PAUSE_DETECT if worker is not None and worker.pid is not None:
+                os.kill(worker.pid, signal.SIGSTOP)
+                if not step.arrives:
+                    # it arrives, but late: when the worker wakes up, and another has its partitions
+                    link.cut_now(Cut.FREEZE)
+            case Fault.CUT_WINDOW_STORE | Fault.CUT_WINDOW_BROKER | Fault.CUT_DETECT_BROKER:
+                link.cut_now(step.cut)
+                return step.cut is not Cut.REFUSE
+            case Fault.KILL_STORE if self._store is not None:
+                self._store.kill_at_once()
+            case _:
+                pass
+        return True
+
+    def _can_be_struck(self, worker: Worker) -> bool:
+        return worker.pid is not None and not worker.paused and worker.pid not in self.world.processes.codes
 
     def _after(self, seconds: float, what: Callable[[], bool | None]) -> None:
         """Do something later; when it returns False, again and again."""
@@ -322,7 +397,7 @@ class Run:
         if fault is Fault.JOIN:
             worker.wanted = True
             return True
-        if worker.pid is None or worker.paused or worker.pid in self.world.processes.codes:
+        if worker.pid is None or not (self._can_be_struck(worker) or step in self._sprung):
             return False
         match fault:
             case Fault.KILL_WINDOW | Fault.KILL_DETECT:
@@ -337,6 +412,8 @@ class Run:
                 def awake() -> None:
                     worker.paused = False
                     os.kill(pid, signal.SIGCONT)
+                    for link in self._links(step) if step.moment is not Moment.ANY else ():
+                        link.heal()
                     self._note(f"{worker.name} goes on")
 
                 self._after(step.for_s, awake)
@@ -369,8 +446,9 @@ class Run:
         worker.pid = None
         self._later.append((0.0, gone))
 
-    def _cut(self, link: Any, step: Step) -> None:
-        link.cut(step.cut)
+    def _cut(self, link: Link, step: Step) -> None:
+        if step not in self._sprung:
+            link.cut(step.cut)
 
         def heal() -> None:
             link.heal()
@@ -387,7 +465,7 @@ class Run:
     def _to_store(self, step: Step) -> bool:
         store = self._store
         assert store is not None
-        if not store.alive:
+        if not store.alive and step not in self._sprung:
             return False
         match step.fault:
             case Fault.KILL_STORE:
@@ -401,12 +479,18 @@ class Run:
                     return False
                 rnd = random.Random(f"power {self.schedule.seed}")
 
-                def cut_power() -> None:
+                def cut_power() -> bool:
+                    # in the second after something was written
+                    if not store.unsynced and self._now() - told_s < _PATIENCE_S:
+                        return False
+                    time.sleep(rnd.choice([0.0, rnd.uniform(0.0, 0.3)]))
                     self.result.unsynced_lost += (lost := store.cut_power(rnd.uniform(0.3, 1.0)))
                     self._note(f"the store's power is cut, {lost} bytes were not synced")
                     self._after(step.for_s, store.start)
+                    return True
 
-                self._after(rnd.uniform(0.2, 0.9), cut_power)
+                told_s = self._now()
+                self._later.append((0.0, cut_power))
             case Fault.FULL_STORE:
                 if not store.limit(1):
                     return False

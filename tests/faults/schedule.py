@@ -73,15 +73,32 @@ class Cut(StrEnum):
     DEAF = "deaf"
 
 
+class Moment(StrEnum):
+    """When exactly a fault strikes: at any time, or when its target next says one of these to a server, in mid-sentence."""
+
+    ANY = "any"
+    STORE = "store"
+    """The script that moves a partition on, or claims it."""
+    PRODUCE = "produce"
+    OFFSETS = "offsets"
+    END = "end"
+    """Of a transaction."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One fault: from `at_s` on, for `for_s` seconds, to `target` (a worker's name, or `broker`, `store`, `upstream`)."""
+    """One fault: from `at_s` on, for `for_s` seconds, to `target` (a worker's name, or `broker`, `store`, `upstream`).
+
+    `arrives`: whether what was being said at that moment still does, when its sender is killed.
+    """
 
     at_s: float
     for_s: float
     fault: Fault
     target: str
     cut: Cut = Cut.REFUSE
+    moment: Moment = Moment.ANY
+    arrives: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +142,8 @@ def schedule(seed: int, faults: Collection[Fault] = tuple(Fault)) -> Schedule:
     for fault in drawn:
         target = _target(fault, rnd, windows, detects, spare)
         begins = max(at_s, busy.get(target, 0.0))
-        step = Step(round(begins, 2), round(_length(fault, rnd), 2), fault, target, rnd.choice(list(Cut)))
+        length, cut, moment = round(_length(fault, rnd), 2), rnd.choice(list(Cut)), rnd.choice(_MOMENTS.get(fault, [Moment.ANY]))
+        step = Step(round(begins, 2), length, fault, target, cut, moment, arrives=rnd.random() < 0.5)
         steps.append(step)
         # one thing at a time goes wrong with each part, but several parts may fail together
         busy[target] = begins + step.for_s + 0.5
@@ -135,6 +153,21 @@ def schedule(seed: int, faults: Collection[Fault] = tuple(Fault)) -> Schedule:
         seed, windows, detects, spare, tuple(steps), round(max(steps[-1].at_s + 1.0, 7.0), 2),
         fixed_instances=rnd.random() < 0.7, idle_after=rnd.choice(["1m", "1m", "2s"]), idempotent=rnd.random() < 0.5,
     )  # fmt: skip
+
+
+_SAYS_ALL = [Moment.ANY, Moment.STORE, Moment.STORE, Moment.PRODUCE, Moment.OFFSETS, Moment.END]
+_SAYS_TO_BROKER = [Moment.ANY, Moment.PRODUCE, Moment.OFFSETS, Moment.END, Moment.END]
+_MOMENTS = {
+    Fault.KILL_WINDOW: _SAYS_ALL,
+    Fault.PAUSE_WINDOW: _SAYS_ALL,
+    Fault.KILL_DETECT: _SAYS_TO_BROKER,
+    Fault.PAUSE_DETECT: _SAYS_TO_BROKER,
+    Fault.CUT_WINDOW_STORE: [Moment.ANY, Moment.STORE, Moment.STORE],
+    Fault.CUT_WINDOW_BROKER: _SAYS_TO_BROKER,
+    Fault.CUT_DETECT_BROKER: _SAYS_TO_BROKER,
+    Fault.KILL_STORE: [Moment.ANY, Moment.STORE],
+    Fault.KILL_BROKER: [Moment.ANY, Moment.END],
+}
 
 
 def _target(fault: Fault, rnd: random.Random, windows: tuple[str, ...], detects: tuple[str, ...], spare: str) -> str:
@@ -168,5 +201,8 @@ def _length(fault: Fault, rnd: random.Random) -> float:
             return 4.0
         case Fault.JOIN | Fault.DUPLICATES | Fault.REORDERING:
             return 0.0
+        case Fault.POWER_CUT_STORE:
+            # so short that a client that tries again does not notice
+            return rnd.uniform(0.05, 0.6)
         case _:
             return rnd.uniform(0.1, 1.2)

@@ -5,6 +5,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -93,6 +94,11 @@ class Store:
     def kill(self) -> None:
         self._server.kill()
 
+    def kill_at_once(self) -> None:
+        """As `kill`, without waiting for its end."""
+        if (pid := self._server.pid) is not None:
+            os.kill(pid, signal.SIGKILL)
+
     def stop(self) -> None:
         self._server.stop()
 
@@ -113,6 +119,12 @@ class Store:
         lost = int((file.stat().st_size - synced) * share)
         os.truncate(file, file.stat().st_size - lost)
         return lost
+
+    @property
+    def unsynced(self) -> int:
+        """How many bytes it has written since it stopped syncing."""
+        assert self._unsynced is not None
+        return self._file.stat().st_size - self._unsynced[1] if self._file == self._unsynced[0] else 1
 
     @property
     def _file(self) -> Path:
