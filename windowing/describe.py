@@ -4,8 +4,7 @@ A record depends on the user's events and profile, the directory and the setting
 the call, or on threads. Knows no clock, no store and no broker.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -26,7 +25,7 @@ from windowing.features import NAMES, Facts, People, facts_of, features_of
 from windowing.observe import Observed, Pairs
 from windowing.profiles import Flags, Ints, Profiles
 from windowing.record import SCHEMA, content_digest, window_id
-from windowing.salience import most_telling, points, settle_ties
+from windowing.salience import most_telling, points, settle_ties, sorted_places
 
 MOST_EVENT_BYTES: Final = 600_000
 """Bytes of a window's events; where they are more, because of hostile texts, these are cut to `_SHORT` characters.
@@ -35,6 +34,8 @@ Brokers accept records of a megabyte by default, and one that is refused would h
 """
 _SHORT: Final = 100
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_AT_ONCE: Final = 64
+"""So many records are held as Python's bytes before polars takes them over: few enough to stay in the processor's cache."""
 DESCRIBED_SCHEMA: Final[dict[str, pl.DataType]] = {"user": pl.String(), "id": pl.String(), "value": pl.String(), "n_events": pl.Int64()}
 
 
@@ -99,18 +100,24 @@ def describe(
         _contexts(people, observed.users),
         strict=True,
     )
-    ids, values = [], []
+    ids, values, made = [], [], []
     span = f'"start":"{start}","end":"{end}"'
     for user, young, counts, features, told, omitted, domains, new, context in parts:
         identity = window_id(user, start, end)
-        body = (
+        head = (
             f'{{"schema":"{SCHEMA}","id":"{identity}","user":{_quoted(user)},{span},"learning":{"true" if young else "false"},'
-            f'"counts":{counts},"features":{features},"events":[{told}],"omitted":{omitted},"omitted_domains":{domains},"new":{new}{context}'
+            f'"counts":{counts},"features":'
         )
+        tail = f'],"omitted":{omitted},"omitted_domains":{domains},"new":{new}{context}'
+        body = (head.encode(), features, b',"events":[', told, tail.encode())
         ids.append(identity)
-        values.append(f'{body},"digest":"{content_digest(body.encode())}"}}')
-    n_events = observed.count(observed.user)
-    return pl.DataFrame({"user": observed.users, "id": ids, "value": values, "n_events": n_events}, schema=DESCRIBED_SCHEMA)
+        values.append(b"".join((*body, b',"digest":"', content_digest(*body).encode(), b'"}')))
+        if len(values) == _AT_ONCE:
+            made.append(pl.Series(values, dtype=pl.Binary))
+            values.clear()
+    made.append(pl.Series(values, dtype=pl.Binary))
+    described = {"user": observed.users, "id": ids, "value": pl.concat(made).cast(pl.String)}
+    return pl.DataFrame(described | {"n_events": observed.count(observed.user)}, schema=DESCRIBED_SCHEMA)
 
 
 def _people(snapshot: Snapshot | None, users: list[str]) -> People | None:
@@ -136,83 +143,92 @@ def _left_out(observed: Observed, shown: Ints) -> Flags:
     return left
 
 
+_COUNTS: Final = "{" + ",".join(f'"{kind}":%d' for kind in KINDS) + "}"
+
+
 def _counts(observed: Observed, rows: Flags) -> list[str]:
     """Events by kind among these rows, as JSON, one a user."""
     columns = [observed.count(observed.of(kind), rows[observed.part[kind]]).tolist() for kind in KINDS]
-    names = [f'"{kind}":' for kind in KINDS]
-    return [
-        "{" + ",".join([f"{name}{number}" for name, number in zip(names, row, strict=True)]) + "}" for row in zip(*columns, strict=True)
-    ]
+    return [_COUNTS % row for row in zip(*columns, strict=True)]
 
 
-def _feature_texts(facts: Facts) -> list[str]:
+def _feature_texts(facts: Facts) -> Iterator[bytes]:
     """The features of each user as JSON."""
-    return [orjson.dumps(dict(zip(NAMES, row, strict=True))).decode() for row in features_of(facts).tolist()]
+    for row in features_of(facts):
+        yield orjson.dumps(dict(zip(NAMES, row.tolist(), strict=True)))
 
 
 # events ------------------------------------------------------------------------------------------------------------------
 
 
-def _event_texts(observed: Observed, shown: Ints, start_ms: Millis, zone: str, text_cap: int) -> list[str]:
-    """The shown events of each user as JSON, oldest first (ties by kind and id), joined by commas."""
-    visible = ~_left_out(observed, shown)
-    rows = np.flatnonzero(visible)
-    told: list[str] = []
+def _event_texts(observed: Observed, shown: Ints, start_ms: Millis, zone: str, text_cap: int) -> Iterator[bytes]:
+    """The shown events of each user as JSON, oldest first (ties by kind and id), joined by commas.
+
+    One user at a time as they are asked for: so many large texts at once would have to be written to memory and read back.
+    """
+    texts, order = _told(observed, shown, start_ms, zone, text_cap)
+    begins = np.searchsorted(observed.user[np.sort(shown)[order]], np.arange(len(observed.users) + 1)).tolist()
+    for user, (begin, end) in enumerate(pairwise(begins)):
+        joined = b",".join([texts[place] for place in order[begin:end].tolist()])
+        if len(joined) > MOST_EVENT_BYTES and text_cap > _SHORT:
+            texts_cut, order_cut = _told(observed, shown[observed.user[shown] == user], start_ms, zone, _SHORT)
+            joined = b",".join([texts_cut[place] for place in order_cut.tolist()])
+        yield joined
+
+
+def _told(observed: Observed, shown: Ints, start_ms: Millis, zone: str, text_cap: int) -> tuple[list[bytes], Ints]:
+    """The shown events as JSON, in the order of their rows; and their places in the order of user, time, kind and id."""
+    if not len(shown):
+        return [], shown
+    rows = np.sort(shown)
     moments = times(observed.ts[rows], zone)
+    texts: list[bytes] = []
     for kind in KINDS:
-        frame = observed.frames[kind].filter(pl.Series(visible[observed.part[kind]]))
-        told += _encoded(kind, frame, moments[len(told) : len(told) + frame.height], text_cap)
-    order = _in_time(observed, rows, start_ms)
-    begins = np.searchsorted(observed.user[rows[order]], np.arange(len(observed.users) + 1)).tolist()
-    texts = [told[place] for place in order.tolist()]
-    joined = [",".join(texts[begin:end]) for begin, end in pairwise(begins)]
-    large = np.array([len(text) * 4 > MOST_EVENT_BYTES and len(text.encode()) > MOST_EVENT_BYTES for text in joined])
-    if text_cap > _SHORT and large.any():
-        short = _event_texts(observed, shown[large[observed.user[shown]]], start_ms, zone, _SHORT)
-        joined = [brief if big else text for text, brief, big in zip(joined, short, large.tolist(), strict=True)]
-    return joined
+        part = observed.part[kind]
+        mine = rows[slice(*np.searchsorted(rows, (part.start, part.stop)))] - part.start
+        if len(mine):
+            found = _encoded(kind, observed.frames[kind][mine], moments[len(texts) : len(texts) + len(mine)], text_cap)
+            texts += found.cast(pl.Binary).to_list()
+    return texts, _in_time(observed, rows, start_ms)
 
 
 def _in_time(observed: Observed, rows: Ints, start_ms: Millis) -> Ints:
     """Places of these rows (ascending) in the order of user, time, kind and id."""
-    if not len(rows):
-        return rows
     since = observed.ts[rows] - start_ms
-    coarse = (observed.user[rows] << max(int(since.max()).bit_length(), 1)) | since
-    order = np.argsort(coarse, kind="stable")
-    settled = settle_ties(observed, coarse[order], observed.kind, rows[order])
+    order, coarse = sorted_places((observed.user[rows] << max(int(since.max()).bit_length(), 1)) | since)
+    settled = settle_ties(observed, coarse, observed.kind, rows[order])
     return np.searchsorted(rows, settled)
 
 
-def _encoded(kind: Kind, frame: pl.DataFrame, moments: pl.Series, text_cap: int) -> list[str]:
+def _encoded(kind: Kind, frame: pl.DataFrame, moments: pl.Series, text_cap: int) -> pl.Series:
     """Rows of an event frame as JSON objects; fields that are null or empty are left out, long ones are cut."""
-    if frame.is_empty():
-        return []
-    lengths = {name: pl.col(name).str.len_bytes() if dtype == pl.String() else pl.col(name).is_not_null().cast(pl.UInt32)
-               for name, dtype in FIELDS[kind].items()}  # fmt: skip
-    found = frame.select(
-        *((size == 0).fill_null(value=True).sum().alias(f"{name} missing") for name, size in lengths.items()),
-        *(size.max().fill_null(0).alias(f"{name} longest") for name, size in lengths.items()),
-    ).row(0, named=True)
+    sizes = frame.select(pl.col(_TEXTS[kind]).str.len_bytes())
     columns: list[pl.Expr | pl.Series] = [pl.lit(kind.value).alias("kind"), pl.col("id"), moments.alias("ts"), pl.col("pc").fill_null("")]
     gaps = []
-    for name, size in lengths.items():
-        if found[f"{name} missing"] == frame.height:
+    for name in FIELDS[kind]:
+        value, nulls = pl.col(name), frame[name].null_count()
+        if nulls == frame.height:
             continue
-        value = pl.col(name)
-        if found[f"{name} longest"] > text_cap and FIELDS[kind][name] == pl.String():
-            # most long texts are so in bytes only; a text of text_cap characters stays as it is
-            value = pl.when(value.str.len_chars() > text_cap).then(value.str.head(text_cap) + "…").otherwise(value)
-        if found[f"{name} missing"]:
+        if name in _TEXTS[kind]:
+            size = sizes[name]
+            if size.max() == 0:
+                continue
+            if size.max() > text_cap:  # type: ignore[operator]
+                # most long texts are so in bytes only; a text of text_cap characters stays as it is
+                value = pl.when(value.str.len_chars() > text_cap).then(value.str.head(text_cap) + "…").otherwise(value)
+            if size.min() == 0:
+                value, nulls = pl.when(size > 0).then(value), 1
+        if nulls:
             gaps.append(name)
-            value = pl.when(size > 0).then(value)
         columns.append(value.alias(name))
     text = pl.struct(columns).struct.json_encode()
     for name in gaps:
         # a text in the JSON has its own quotation marks escaped, so this pattern matches whole members only
         text = text.str.replace(f',"{name}":null', "", literal=True)
-    texts: list[str] = frame.select(text.alias("text")).to_series().to_list()
-    return texts
+    return frame.select(text.alias("text")).to_series()
+
+
+_TEXTS: Final = {kind: [name for name, dtype in FIELDS[kind].items() if dtype == pl.String()] for kind in KINDS}
 
 
 def times(ts: Ints, zone: str) -> pl.Series:
@@ -300,4 +316,4 @@ def _news(facts: Facts, cap: int) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return orjson.dumps(text).decode()

@@ -15,13 +15,15 @@ import polars as pl
 
 from stream.kinds import KINDS, Kind, empty_frame
 from stream.zones import utc_to_wall
-from windowing.calendar import DAY_MS, Calendar
+from windowing.calendar import Calendar
 from windowing.domains import ARCHIVES, PROGRAMS, TELLING, Category, authority_of, category_of_host, category_of_words, host_of, is_personal
 from windowing.profiles import N_MEASURES, Dimension, Flags, Ints, Measure, Usual, Words, hour_keys, item_keys
 
 _HOUR_MS: Final = 3_600_000
 _LONGEST_ADDRESS: Final = 320  # by the rules of mail; what is longer is no address
 _FEW_DAYS: Final = 5
+_SPARSE: Final = 64
+"""Up to so many possible pairs for each row are looked up in a table; beyond, rows are sorted."""
 MASS: Final = 10
 """So many recipients make a mail a mass mail."""
 
@@ -59,23 +61,22 @@ class Pairs:
     @classmethod
     def of(cls, users: Ints, texts: Texts) -> "Pairs":
         """Find the pairs of rows with these users and texts."""
-        n, width = len(users), max(len(texts.values), 1)
+        width = max(len(texts.values), 1)
         both = users * width + texts.codes
-        bits = n.bit_length()
-        if n and int(both.max()).bit_length() + bits <= 63:
-            # sorting plain numbers that carry their row is several times faster than sorting places
-            packed = np.sort((both << bits) | np.arange(n))
-            rows, both = packed & ((1 << bits) - 1), packed >> bits
+        size = (int(users.max()) + 1) * width if len(users) else 0
+        if size <= _SPARSE * len(users):
+            # a table of everything possible is faster than sorting, as long as it is not mostly empty
+            there = np.zeros(size, np.bool_)
+            there[both] = True
+            pairs = np.flatnonzero(there)
+            place = np.empty(size, np.int64)
+            place[pairs] = np.arange(len(pairs))
+            of_row = place[both]
         else:
-            rows = np.argsort(both, kind="stable")
-            both = both[rows]
-        first = np.ones(n, np.bool_)
-        first[1:] = both[1:] != both[:-1]
-        of_row = np.empty(n, np.int64)
-        of_row[rows] = np.cumsum(first) - 1
-        owner, code = np.divmod(both[first], width)
-        begins = np.flatnonzero(first)
-        return cls(owner, code, texts.keys[code], of_row, np.diff(begins, append=n))
+            pairs, of_row = np.unique(both, return_inverse=True)
+        owner = pairs // width
+        code = pairs - owner * width
+        return cls(owner, code, texts.keys[code], of_row, np.bincount(of_row, minlength=len(pairs)))
 
     def wanted(self, keys: Words | None = None) -> Words:
         """The pairs as `owner << 36 | key`, in the order of owners; other keys by code may stand in for the texts' own."""
@@ -309,22 +310,23 @@ _OFFICE_HOURS: Final[npt.NDArray[np.bool_]] = (np.arange(24) >= 7) & (np.arange(
 def observe(events: Mapping[Kind, pl.DataFrame], calendar: Calendar) -> Observed:
     """Turn event frames into columns of numbers; kinds may be missing or empty, rows may come in any order."""
     frames = {kind: events[kind] if kind in events else empty_frame(kind) for kind in KINDS}
-    common = pl.concat([frame.select("user", "ts", "pc") for frame in frames.values()])
-    users = common["user"].unique().sort()
-    user = common["user"].cast(pl.Enum(users)).to_physical().to_numpy().astype(np.int64)
-    ts = common["ts"].to_numpy()
+    named = pl.concat([frame["user"] for frame in frames.values()])
+    users = named.unique().sort()
+    user = named.cast(pl.Enum(users)).to_physical().to_numpy().astype(np.int64)
+    ts = np.concatenate([frame["ts"].to_numpy() for frame in frames.values()])
     ends = np.cumsum([frame.height for frame in frames.values()]).tolist()
     part = {kind: slice(begin, end) for kind, begin, end in zip(KINDS, [0, *ends], ends, strict=False)}
     wall = utc_to_wall(ts, calendar.zone)
-    weekend = (wall // DAY_MS + 3) % 7 >= 5
-    slot = wall // _HOUR_MS % 24 + 24 * weekend
+    hour = wall // _HOUR_MS
+    day = hour // 24
+    weekend = (day + 3) % 7 >= 5
+    slot = hour - 24 * day + 24 * weekend
     on = np.ones(len(user), np.bool_)
     for kind in (Kind.LOGON, Kind.DEVICE):
         if frames[kind].height:
-            begins = pl.col("activity").str.to_lowercase().is_in(_BEGINNINGS).fill_null(value=False)
-            on[part[kind]] = frames[kind].select(begins).to_series().to_numpy()
+            on[part[kind]] = frames[kind].select(_BEGINS).to_series().to_numpy()
     host, category, flagged, upload = _pages(frames[Kind.HTTP])
-    ending = Texts.of(frames[Kind.FILE].select(pl.col("filename").str.extract(_ENDING).str.to_lowercase()).to_series(), Dimension.FILE_TYPE)
+    ending = Texts.of(frames[Kind.FILE].select(_ENDING).to_series(), Dimension.FILE_TYPE)
     bad = np.array([value in PROGRAMS or value in ARCHIVES for value in ending.values], np.bool_)
     return Observed(
         users=users.to_list(),
@@ -333,7 +335,7 @@ def observe(events: Mapping[Kind, pl.DataFrame], calendar: Calendar) -> Observed
         user=user,
         ts=ts,
         slot=slot,
-        pc=Texts.of(common["pc"], Dimension.PC),
+        pc=Texts.of(pl.concat([frame["pc"] for frame in frames.values()]), Dimension.PC),
         on=on,
         host=host,
         category=category,
@@ -345,8 +347,15 @@ def observe(events: Mapping[Kind, pl.DataFrame], calendar: Calendar) -> Observed
     )
 
 
-_BEGINNINGS: Final = ("logon", "connect", "insert")
-_ENDING: Final = r"\.([^.\\/]{1,12})$"
+# expressions are made once: making them takes longer than reading a few events with them
+_BEGINS: Final = pl.col("activity").str.to_lowercase().is_in(["logon", "connect", "insert"]).fill_null(value=False)
+_ENDING: Final = pl.col("filename").str.extract(r"\.([^.\\/]{1,12})$").str.to_lowercase()
+_SITE: Final = (authority_of(pl.col("url")).alias("authority"), pl.col("url").str.contains(TELLING).fill_null(value=False).alias("telling"))
+_ADDRESSES: Final = (
+    pl.concat_str("to", "cc", "bcc", separator=";", ignore_nulls=True).str.to_lowercase().str.split(";").alias("addresses"),
+    pl.col("from").str.to_lowercase().str.head(_LONGEST_ADDRESS).alias("sender"),
+)
+_ADDRESS: Final = pl.col("addresses").str.strip_chars().str.head(_LONGEST_ADDRESS)
 _UPLOAD: Final = r"(?i)upload|submit"
 
 
@@ -354,9 +363,7 @@ def _pages(frame: pl.DataFrame) -> tuple[Texts, Ints, Ints, Flags]:
     if frame.is_empty():
         return Texts.of(frame["url"], Dimension.DOMAIN), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_)
     # most pages hold no telling word, so one pass finds the few that must be looked at
-    found = frame.select(
-        authority_of(pl.col("url")).alias("authority"), pl.col("url").str.contains(TELLING).fill_null(value=False).alias("telling")
-    )
+    found = frame.select(_SITE)
     host = _hosts(found["authority"])
     category = np.array([category_of_host(value) for value in host.values], np.int64)[host.codes]
     rows = np.flatnonzero(found["telling"].to_numpy())
@@ -388,18 +395,15 @@ def _hosts(authorities: pl.Series) -> Texts:
 
 def _mails(frame: pl.DataFrame) -> Mails:
     n = frame.height
-    rows = (
-        frame.lazy()
-        .select(pl.concat_str("to", "cc", "bcc", separator=";", ignore_nulls=True).str.to_lowercase().str.split(";").alias("address"))
-        .with_row_index("mail")
-        .explode("address", empty_as_null=False, keep_nulls=False)
-        .with_columns(pl.col("address").str.strip_chars().str.head(_LONGEST_ADDRESS))
-        .filter(pl.col("address") != "")
-        .collect()
-    )
-    mail = rows["mail"].to_numpy().astype(np.int64)
-    address = Texts.of(rows["address"], Dimension.RECIPIENT)
-    sender = Texts.of(frame.select(pl.col("from").str.to_lowercase().str.head(_LONGEST_ADDRESS)).to_series(), Dimension.SENDER)
+    found = frame.select(_ADDRESSES)
+    address = Texts.of(found.select(pl.col("addresses").explode()).select(_ADDRESS).to_series(), Dimension.RECIPIENT)
+    mail = np.repeat(np.arange(n), found["addresses"].list.len().to_numpy())
+    if address.values and not address.values[0]:
+        # the empty text between two semicolons is nobody's address
+        some = address.codes > 0
+        mail = mail[some]
+        address = Texts(address.codes[some] - 1, address.values[1:], address.keys[1:])
+    sender = Texts.of(found["sender"], Dimension.SENDER)
     hosts = [value.rpartition("@")[2] for value in address.values]
     host_values = sorted(set(hosts))
     number = {value: place for place, value in enumerate(host_values)}

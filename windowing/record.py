@@ -53,9 +53,12 @@ def window_id(user: str, start: str, end: str) -> str:
     return hashlib.blake2b(f"{user}\n{start}\n{end}".encode(), digest_size=16, person=b"daywatch.window").hexdigest()
 
 
-def content_digest(body: bytes) -> str:
-    """The hash over a window record without its digest: the JSON text up to the last member, which the digest then is."""
-    return hashlib.sha256(body).hexdigest()
+def content_digest(*body: bytes) -> str:
+    """The hash over a window record without its digest: the JSON text (in parts) up to the last member, which the digest then is."""
+    found = hashlib.sha256()
+    for part in body:
+        found.update(part)
+    return found.hexdigest()
 
 
 _DIGEST: Final = b',"digest":"'

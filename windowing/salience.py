@@ -86,25 +86,46 @@ def _less_for_repetition(facts: Facts, found: Ints) -> Ints:
 
 
 def most_telling(facts: Facts, told: Ints, cap: int, start_ms: int) -> Ints:
-    """Rows of the `cap` most telling events of each user, in the order of (user, points down, time, kind, id)."""
+    """Rows of the `cap` most telling events of each user, users ascending.
+
+    What tells more comes first; ties go to the earlier one, then by kind and id.
+    """
     seen = facts.observed
     since = seen.ts - start_ms
+    seconds = since // 1000
     place = (seen.user << 8) | (MOST_POINTS - told)
-    seconds, row_bits = since // 1000, seen.n.bit_length()
-    second_bits = max(int(seconds.max()).bit_length(), 1)
-    if int(place.max()).bit_length() + second_bits + row_bits <= 63:
-        # sorting plain numbers that carry their row is several times faster than sorting places
-        packed = np.sort((((place << second_bits) | seconds) << row_bits) | np.arange(seen.n))
-        order, coarse = packed & ((1 << row_bits) - 1), packed >> row_bits
-    else:
-        order = np.lexsort((seconds, place))
-        coarse = (place << second_bits | seconds)[order]
-    order = settle_ties(seen, coarse, (since % 1000 << 3) | seen.kind, order)
+    order, coarse = sorted_places((place << max(int(seconds.max()).bit_length(), 1)) | seconds)
     users = seen.user[order]
-    begins = np.searchsorted(users, np.arange(len(seen.users)))
-    rank = np.arange(seen.n) - begins[users]
-    chosen: Ints = order[rank < cap]
+    begins = np.searchsorted(users, np.arange(len(seen.users) + 1))
+    ends = np.minimum(begins[:-1] + cap, begins[1:])
+    if cap:
+        order = _settle_the_last(seen, coarse, (since % 1000 << 3) | seen.kind, order, ends[ends < begins[1:]])
+    chosen: Ints = order[np.arange(len(order)) - begins[users] < cap]
     return chosen
+
+
+def _settle_the_last(seen: Observed, coarse: Ints, fine: Ints, order: Ints, ends: Ints) -> Ints:
+    """Settle the ties across the places where choosing ends; no other tie decides what is chosen."""
+    ends = ends[coarse[ends] == coarse[ends - 1]]
+    if not len(ends):
+        return order
+    ties = coarse[ends]
+    begin, end = np.searchsorted(coarse, ties), np.searchsorted(coarse, ties, side="right")
+    places = np.repeat(begin - np.cumsum(end - begin) + (end - begin), end - begin) + np.arange(int((end - begin).sum()))
+    order = order.copy()
+    order[places] = settle_ties(seen, coarse[places], fine, order[places])
+    return order
+
+
+def sorted_places(numbers: Ints) -> tuple[Ints, Ints]:
+    """Places of numbers (not negative) in ascending order, equal ones by place, and the numbers in that order."""
+    bits = len(numbers).bit_length()
+    if int(numbers.max()).bit_length() + bits <= 63:
+        # sorting plain numbers that carry their place is several times faster than sorting places
+        packed = np.sort((numbers << bits) | np.arange(len(numbers)))
+        return packed & ((1 << bits) - 1), packed >> bits
+    order = np.argsort(numbers, kind="stable")
+    return order, numbers[order]
 
 
 def settle_ties(seen: Observed, coarse: Ints, fine: Ints, order: Ints) -> Ints:
