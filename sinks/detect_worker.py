@@ -280,7 +280,7 @@ class DetectWorker:
             elif verdict is not None:
                 origin = Origin(found.at.topic, number, raw.offset() or 0)
                 try:
-                    self._say(read.window, verdict, origin, found.stamps[row], raw.headers(), work)
+                    self._say(read.window, verdict, origin, int(found.stamps[row]), raw.headers(), work)
                 except PoisonError as error:
                     self._bury(found, row, error, work)
         for (partition, user), findings in work.memory.items():

@@ -216,7 +216,7 @@ class TriageWorker:
     def _say(self, found: Records, read: _Read, said: LineLabel, out: list[Out], totals: Totals) -> None:
         """The line's label under the line's own key, and an alert if there is to be one."""
         raw, at = found.raw[read.row], found.at
-        key, offset, stamp = found.keys[read.row], raw.offset() or 0, found.stamps[read.row]
+        key, offset, stamp = found.keys[read.row], raw.offset() or 0, int(found.stamps[read.row])
         uid = f"{at.topic}/{at.partition}/{offset}"
         record = {
             "schema": SCHEMA,

@@ -162,6 +162,12 @@ class KafkaDoor:
         except KafkaException as error:
             raise ConfigurationError(unusable(error.args[0].str())) from None
 
+    def ask_anew(self) -> None:
+        """Begin another question: what was wrong before does not count for it."""
+        self.admin.poll(0)
+        self._complaints.clear()
+        self._began = time.monotonic()
+
     def _note(self, error: KafkaError) -> None:
         self._complaints.append(Complaint(error.code(), error.str()))
 

@@ -99,15 +99,15 @@ def committed_when_stable(consumer: Consumer, places: Iterable[Place], within_s:
     return {Place(a.topic, a.partition): Committed(a.offset, a.metadata or "") for a in answers if a.offset >= 0}
 
 
-def bounds(client: Mapping[str, Any], places: Iterable[Place], within_s: float = 30.0) -> dict[Place, Bounds]:
-    """Where each topic-partition begins and ends now.
+def bounds(client: Mapping[str, Any] | KafkaDoor, places: Iterable[Place], within_s: float = 30.0) -> dict[Place, Bounds]:
+    """Where each topic-partition begins and ends now. Who asks more than once gives a door, which stays connected.
 
     Raises:
         RefusedError: there is no such topic or partition.
         ConfigurationError: the broker does not let us in, or not look at a topic.
         TransientError: no answer in time.
     """
-    door = KafkaDoor(client)
+    door = _door(client)
     asked = [TopicPartition(*place) for place in places]
 
     def ask(spec: OffsetSpec, left_s: float) -> dict[Place, int]:
@@ -120,7 +120,7 @@ def bounds(client: Mapping[str, Any], places: Iterable[Place], within_s: float =
     return {place: Bounds(max(starts[place], 0), max(ends[place], 0)) for place in starts}
 
 
-def partitions_of(client: Mapping[str, Any], topic: str, within_s: float = 30.0) -> int:
+def partitions_of(client: Mapping[str, Any] | KafkaDoor, topic: str, within_s: float = 30.0) -> int:
     """How many partitions a topic has.
 
     Raises:
@@ -128,7 +128,7 @@ def partitions_of(client: Mapping[str, Any], topic: str, within_s: float = 30.0)
         ConfigurationError: the broker does not let us in, or not look at that topic.
         TransientError: no answer in time.
     """
-    door = KafkaDoor(client)
+    door = _door(client)
     found = _patiently(lambda left_s: door.list_topics(topic, left_s), within_s, f"topic {topic}", door).topics.get(topic)
     if found is not None and is_forbidden(found.error):
         raise forbidden(found.error, topic)
@@ -137,7 +137,7 @@ def partitions_of(client: Mapping[str, Any], topic: str, within_s: float = 30.0)
     return len(found.partitions)
 
 
-def common_partitions(client: Mapping[str, Any], topics: Iterable[str], cure: str = "use a new namespace") -> int:
+def common_partitions(client: Mapping[str, Any] | KafkaDoor, topics: Iterable[str], cure: str = "use a new namespace") -> int:
     """How many partitions each of these topics has; `cure` says what to do where they differ.
 
     Raises:
@@ -145,10 +145,18 @@ def common_partitions(client: Mapping[str, Any], topics: Iterable[str], cure: st
         ConfigurationError: the broker does not let us in, or not look at a topic.
         TransientError: no answer in time.
     """
-    counts = {topic: partitions_of(client, topic) for topic in topics}
+    door = _door(client)
+    counts = {topic: partitions_of(door, topic) for topic in topics}
     if len(set(counts.values())) > 1:
         raise RefusedError(f"topics must have equal partition counts, but they have {counts}; {cure}")
     return next(iter(counts.values()))
+
+
+def _door(client: Mapping[str, Any] | KafkaDoor) -> KafkaDoor:
+    if not isinstance(client, KafkaDoor):
+        return KafkaDoor(client)
+    client.ask_anew()
+    return client
 
 
 def assign_at(consumer: Consumer, positions: Mapping[Place, int]) -> None:

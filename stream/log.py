@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from stream.clock import Clock, ManualClock
 from stream.errors import FencedError, TransientError
 from stream.kinds import Millis
@@ -41,7 +44,7 @@ class Records:
     at: TopicPartition
     values: list[bytes | None]
     keys: list[bytes | None]
-    stamps: list[int]
+    stamps: Sequence[int] | npt.NDArray[np.int64]
     raw: Sequence[Raw]
     next_offset: int
 
