@@ -8,8 +8,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
@@ -23,6 +24,7 @@ from stream.kinds import Millis
 from stream.log import Commit, Out, Polled, TopicPartition
 from stream.notes import logger_of, note
 
+_T = TypeVar("_T")
 _LOG: Final = logger_of("kafka")
 _TELL_EVERY_S: Final = 60.0
 _AT_ONCE: Final = 1_000
@@ -65,6 +67,7 @@ class KafkaSource:
         self._inside = False  # the fetching thread is in the library
         self._keep_out = False  # the worker needs the library for itself
         self._changing = False  # and has been told there of a change of assignment
+        self._question: Callable[[], None] | None = None  # something that it is to ask the library meanwhile
         self._failure: BaseException | None = None
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -95,7 +98,12 @@ class KafkaSource:
         with self._turn:
             self._changing = True
             self._turn.notify_all()
-            self._turn.wait_for(lambda: self._polling or self._closing)
+            while not (self._polling or self._closing):
+                if self._question is not None:
+                    self._question()
+                    self._question = None
+                    self._turn.notify_all()
+                self._turn.wait()
             try:
                 self._generation += 1
                 self._drop()
@@ -154,7 +162,10 @@ class KafkaSource:
 
     @contextlib.contextmanager
     def _apart(self) -> Iterator[bool]:
-        """Keep the fetching thread out of the library; False when it waits there to change the assignment, which then comes first."""
+        """Keep the fetching thread out of the library; False when it waits there to change the assignment.
+
+        confluent-kafka lets one thread at a time into a consumer, and others wait for as long as calls follow each other.
+        """
         with self._turn:
             self._keep_out = True
             self._turn.wait_for(lambda: not self._inside or self._changing)
@@ -210,8 +221,26 @@ class KafkaSource:
 
     def committed(self, partitions: Iterable[int]) -> dict[TopicPartition, Commit]:
         """What the group has committed, once stable."""
-        found = committed_when_stable(self._consumer, self._places(partitions))
+        found = self._asked(lambda: committed_when_stable(self._consumer, self._places(partitions)))
         return {TopicPartition(*place): Commit(commit.offset, commit.metadata) for place, commit in found.items()}
+
+    def _asked(self, ask: Callable[[], _T]) -> _T:
+        """Ask the library something; by the fetching thread where that waits in it and lets nobody else in."""
+        with self._apart() as alone:
+            if alone:
+                return ask()
+            answer: Future[_T] = Future()
+
+            def question() -> None:
+                try:
+                    answer.set_result(ask())
+                except BaseException as error:  # noqa: BLE001 - raised again below
+                    answer.set_exception(error)
+
+            self._question = question
+            self._turn.notify_all()
+            self._turn.wait_for(answer.done)
+        return answer.result()
 
     def bounds(self, partitions: Iterable[int]) -> dict[TopicPartition, tuple[int, int]]:
         """First and end offset of each log."""
