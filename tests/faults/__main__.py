@@ -25,7 +25,7 @@ from tests.faults.schedule import Fault, schedule
 from tests.faults.world import World
 from tests.servers import REPOSITORY, kafka_launcher, redis_program
 
-RESULTS = Path("fault-results.jsonl")
+RESULTS = Path("faults-out/results.jsonl")
 
 
 def main() -> int:
