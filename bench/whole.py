@@ -61,7 +61,12 @@ def measure(given: argparse.Namespace, scratch: Path) -> dict[str, object]:
     steps: list[Step] = []
     if not given.organisation:
         steps.append(
-            step("synth", {}, ["synth", str(organisation), "--users", str(given.users), "--days", str(given.days), "--seed", "9"], scratch)
+            step(
+                "synth",
+                {},
+                ["synth", "--out", str(organisation), "--users", str(given.users), "--days", str(given.days), "--seed", "9"],
+                scratch,
+            )
         )
     events = count_rows(organisation)
     broker, store = broker_of(given.apache, scratch), EmbeddedStore(scratch / "store", given.store)
@@ -77,7 +82,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> dict[str, object]:
         people = ["--directory", str(organisation / "LDAP")]
         steps.append(step("window", settings, ["window", "--until-done", *people], scratch))
         store_mb = {"peak_mb": store_memory_mb(store.url), "disk_mb": disk_mb(scratch / "store")}
-        steps.append(step("detect", settings, ["detect", "--until-done", *people], scratch))
+        steps.append(step("detect", settings, ["detect", "--until-done"], scratch))
         client = {"bootstrap.servers": broker.bootstrap_servers}
         windows, alerts = (len(results(client, f"whole.{topic}", given.apache is None)[0]) for topic in ("windows", "alerts"))
         return {
