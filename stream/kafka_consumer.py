@@ -28,6 +28,9 @@ _MISSING = frozenset(
     }
 )
 
+_MADE_JUST_NOW_S = 3.0
+"""So long may a topic that was made a moment ago be unknown."""
+
 _AWAY = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})  # noqa: SLF001
 
 # what does not mend itself, and would otherwise look like silence
@@ -99,8 +102,12 @@ def committed_when_stable(consumer: Consumer, places: Iterable[Place], within_s:
     return {Place(a.topic, a.partition): Committed(a.offset, a.metadata or "") for a in answers if a.offset >= 0}
 
 
-def bounds(client: Mapping[str, Any] | KafkaDoor, places: Iterable[Place], within_s: float = 30.0) -> dict[Place, Bounds]:
+def bounds(
+    client: Mapping[str, Any] | KafkaDoor, places: Iterable[Place], within_s: float = 30.0, *, known: bool = False
+) -> dict[Place, Bounds]:
     """Where each topic-partition begins and ends now. Who asks more than once gives a door, which stays connected.
+
+    `known`: they have been seen before. A broker that starts takes connections before it knows its topics: it is asked again for longer.
 
     Raises:
         RefusedError: there is no such topic or partition.
@@ -115,8 +122,9 @@ def bounds(client: Mapping[str, Any] | KafkaDoor, places: Iterable[Place], withi
         return {Place(at.topic, at.partition): future.result(left_s).offset for at, future in found.items()}
 
     earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    starts = _patiently(lambda left_s: ask(earliest, left_s), within_s, "start of a log", door)
-    ends = _patiently(lambda left_s: ask(latest, left_s), within_s, "end of a log", door)
+    missing_s = within_s if known else _MADE_JUST_NOW_S
+    starts = _patiently(lambda left_s: ask(earliest, left_s), within_s, "start of a log", door, missing_s)
+    ends = _patiently(lambda left_s: ask(latest, left_s), within_s, "end of a log", door, missing_s)
     return {place: Bounds(max(starts[place], 0), max(ends[place], 0)) for place in starts}
 
 
@@ -202,8 +210,10 @@ def _without_errors(answers: list[TopicPartition]) -> list[TopicPartition]:
     return answers
 
 
-def _patiently(ask: Callable[[float], _T], within_s: float, what: str, door: KafkaDoor | None = None) -> _T:
-    """Ask again while the broker says that it cannot answer yet. A topic that was made a moment ago gets three seconds to be known.
+def _patiently(
+    ask: Callable[[float], _T], within_s: float, what: str, door: KafkaDoor | None = None, missing_s: float = _MADE_JUST_NOW_S
+) -> _T:
+    """Ask again while the broker says that it cannot answer yet, and for `missing_s` while it does not know a topic.
 
     `door`: the client that asks, to be asked why there is no answer.
     """
@@ -218,7 +228,7 @@ def _patiently(ask: Callable[[float], _T], within_s: float, what: str, door: Kaf
                 raise forbidden(cause) from error
             if door is not None:
                 door.check()
-            if cause.code() in _MISSING and gone_s >= min(3.0, within_s):
+            if cause.code() in _MISSING and gone_s >= min(missing_s, within_s):
                 raise RefusedError("a topic is missing; create the topics with `daywatch topics create`") from error
             if gone_s >= within_s and cause.code() in _AWAY:
                 asked = f"asked for {what} for {within_s:.0f} s: {cause.name()}"

@@ -244,7 +244,7 @@ class KafkaSource:
 
     def bounds(self, partitions: Iterable[int]) -> dict[TopicPartition, tuple[int, int]]:
         """First and end offset of each log."""
-        found = bounds(self._door, self._places(partitions))
+        found = bounds(self._door, self._places(partitions), known=True)
         return {TopicPartition(*place): (bound.start, bound.end) for place, bound in found.items()}
 
     def start(self, positions: Mapping[TopicPartition, int]) -> None:
