@@ -487,6 +487,8 @@ class Run:
                     self.result.unsynced_lost += (lost := store.cut_power(rnd.uniform(0.3, 1.0)))
                     self._note(f"the store's power is cut, {lost} bytes were not synced")
                     self._after(step.for_s, store.start)
+                    if rnd.random() < 0.7:
+                        self._after(step.for_s + rnd.uniform(0.3, 1.5), self._kill_windows)
                     return True
 
                 told_s = self._now()
@@ -501,6 +503,14 @@ class Run:
                 store.fill_disk()
                 self._after(step.for_s, store.empty_disk)
         return True
+
+    def _kill_windows(self) -> None:
+        """Whoever went on beside a store that has come back older dies, too: what it alone remembered is gone."""
+        for worker in (self.workers[name] for name in self.schedule.windows):
+            if self._can_be_struck(worker):
+                self._end(worker, "kill")
+                self.result.faults[Fault.KILL_WINDOW] = self.result.faults.get(Fault.KILL_WINDOW, 0) + 1
+                self._note(f"{worker.name} is killed, too")
 
     # the end -----------------------------------------------------------------------------------------------------------------
 
@@ -535,8 +545,8 @@ class Run:
         result.verdicts, result.alerts = _data(history.verdicts), _data(history.alerts)
         result.dead_letters, result.late, result.duplicates = _data(history.dead_letters), truth.late, truth.duplicates
         planned = Counter(step.fault.value for step in self.schedule.steps)
-        if Counter(result.faults) != planned:
-            result.complaints.append(f"not every fault was done: {dict(planned - Counter(result.faults))}: the harness is broken")
+        if undone := planned - Counter(result.faults):
+            result.complaints.append(f"not every fault was done: {dict(undone)}: the harness is broken")
 
     def _clean_up(self) -> None:
         self.world.heal()
