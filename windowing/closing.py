@@ -42,7 +42,10 @@ def _of(due: Due | None, windows: pl.DataFrame, *, alone: bool) -> pl.DataFrame:
     """Those of the windows that are of this partition's users."""
     if due is None:
         return NO_WINDOWS
-    return windows if alone else windows.filter(windows["user"].is_in(due.users.implode()))
+    if alone:
+        return windows
+    users = set(due.users)
+    return windows.filter(pl.Series([user in users for user in windows["user"]], dtype=pl.Boolean))
 
 
 def _taken(partitions: Sequence[Partition], limit: int) -> list[tuple[Partition, Due | None]]:
@@ -89,13 +92,15 @@ class Closer:
         return True
 
     def _closings(self) -> tuple[list[Move], list[Out]]:
-        """As many steps of closing as are due, for about so many users' windows in all: one transaction is to carry them."""
-        most, closings = self._cycle.settings.close_windows, dict[int, list[Closing]]()
+        """As many steps of closing as are due, for less than twice as many windows as a step may make: one transaction carries them."""
+        # a step is not cut down to what is left: a window number that is closed in pieces costs more
+        limit = most = self._cycle.settings.close_windows
+        closings = dict[int, list[Closing]]()
         held = list(self._cycle.held.values())
         numbers = {id(each.partition): each.number for each in held}
         records: list[Out] = []
         while most > 0:
-            step = close_together([each.partition for each in held], most)
+            step = close_together([each.partition for each in held], limit)
             if not step:
                 break
             for partition, closing in step:

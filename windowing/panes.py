@@ -8,7 +8,8 @@ records of one event the lowest offset is the one that comes first.
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import polars as pl
 
 from stream.errors import PipelineError, of_later_version
 from stream.kinds import KINDS, Kind, frame_schema
+from windowing.clocks import LONG_AGO
 
 Events = Mapping[Kind, pl.DataFrame]
 
@@ -102,13 +104,15 @@ def _flush(kind: Kind, lines: dict[Kind, list[bytes]], frames: dict[Kind, list[p
 class Pane:
     """One stretch of time of all the users of a partition."""
 
-    __slots__ = ("_frames", "_settled", "_sorted", "_users", "duplicates", "height")
+    __slots__ = ("_begins", "_frames", "_newest_first", "_settled", "_users", "duplicates", "height")
 
     def __init__(self) -> None:
         self._frames: dict[Kind, list[pl.DataFrame]] = {}
         self._settled: dict[Kind, pl.DataFrame] = {}
-        self._sorted: set[Kind] = set()
-        self._users: pl.Series | None = None
+        self._begins: dict[Kind, tuple[list[str], list[int]]] = {}
+        """Per kind, once sorted: its users, and where the rows of each begin; the end of all comes last."""
+        self._newest_first: dict[Kind, int] = {}
+        self._users: list[str] | None = None
         self.duplicates = dict.fromkeys(KINDS, 0)
         self.height = 0
         """Number of events, duplicates included."""
@@ -117,7 +121,8 @@ class Pane:
         """Add events (with their `first` column) behind those that are there."""
         self._frames.setdefault(kind, []).append(frame)
         self._settled.pop(kind, None)
-        self._sorted.discard(kind)
+        self._begins.pop(kind, None)
+        self._newest_first.pop(kind, None)
         self._users = None
         self.height += frame.height
 
@@ -138,49 +143,62 @@ class Pane:
 
     def between(self, kind: Kind, users: Between) -> pl.DataFrame:
         """Those of `settled` whose users lie in a range: a slice, once the pane has been sorted by user."""
-        if kind not in self._sorted:
-            # the order of one user's events stays, so that of two records of an event the first one still comes first
-            ordered = self.settled(kind).sort("user", maintain_order=True)
-            if not self.duplicates[kind] and kind in self._frames:
-                self._frames[kind] = [ordered]
-            self._settled[kind] = ordered
-            self._sorted.add(kind)
-        frame = self._settled[kind]
-        low = frame["user"].search_sorted(users.first, side="left")
-        return frame.slice(low, frame["user"].search_sorted(users.last, side="right") - low)
+        frame = self.settled(kind)
+        if not frame.height:
+            return frame
+        if kind not in self._begins:
+            frame = self._sort(kind)
+        names, begins = self._begins[kind]
+        low, high = begins[bisect_left(names, users.first)], begins[bisect_right(names, users.last)]
+        return frame.slice(low, high - low)
 
-    def users(self) -> pl.Series:
+    def _sort(self, kind: Kind) -> pl.DataFrame:
+        # the order of one user's events stays, so that of two records of an event the first one still comes first
+        frame = self._settled[kind].sort("user", maintain_order=True)
+        if not self.duplicates[kind]:
+            self._frames[kind] = [frame]
+        self._settled[kind] = frame
+        runs = frame["user"].rle().struct.unnest()
+        self._begins[kind] = runs["value"].to_list(), [0, *runs["len"].cum_sum().to_list()]
+        return frame
+
+    def newest_first(self, kind: Kind) -> int:
+        """The latest of the windows that are the first ones for an event of this kind; from there on all of them are in every window."""
+        if kind not in self._newest_first:
+            self._newest_first[kind] = int(np.asarray(self.settled(kind)["first"]).max(initial=LONG_AGO))
+        return self._newest_first[kind]
+
+    def users(self) -> list[str]:
         """Everybody with an event here, sorted."""
         if self._users is None:
-            found = [frame["user"].unique() for frames in self._frames.values() for frame in frames]
-            self._users = pl.concat(found).unique().sort() if found else pl.Series("user", [], pl.String)
+            found = [self.settled(kind)["user"] for kind in self._frames]
+            self._users = sorted(pl.concat(found).unique().to_list()) if found else []
         return self._users
 
 
-def users_of(panes: Iterable[Pane]) -> pl.Series:
+def users_of(panes: Sequence[Pane]) -> list[str]:
     """Everybody with an event in any of these panes, sorted."""
-    found = [pane.users() for pane in panes]
-    return pl.concat(found).unique().sort() if found else pl.Series("user", [], pl.String)
+    return panes[0].users() if len(panes) == 1 else sorted(set[str]().union(*(pane.users() for pane in panes)))
 
 
 def users_between(pane: Pane, users: Between | None) -> list[str]:
     """Everybody with an event in a pane and a name in the range, sorted; all when None."""
     found = pane.users()
-    if users is None:
-        return found.to_list()
-    return found[found.search_sorted(users.first, side="left") : found.search_sorted(users.last, side="right")].to_list()
+    return found if users is None else found[bisect_left(found, users.first) : bisect_right(found, users.last)]
 
 
-def inside(panes: Iterable[Pane], window: int, users: Between | None) -> dict[Kind, pl.DataFrame]:
+def inside(panes: Sequence[Pane], window: int, users: Between | None) -> dict[Kind, pl.DataFrame]:
     """What window `window` holds: events of its panes for whose own clock it was still open; all users when None."""
-    panes = list(panes)
     found = {}
     for kind in KINDS:
-        parts = [pane.settled(kind) if users is None else pane.between(kind, users) for pane in panes]
-        frames = [frame for frame in parts if frame.height]
-        if not frames:
+        parts = [(pane, pane.settled(kind) if users is None else pane.between(kind, users)) for pane in panes]
+        parts = [(pane, frame) for pane, frame in parts if frame.height]
+        if not parts:
             continue
-        whole = frames[0] if len(frames) == 1 else pl.concat(frames)
-        keep = np.asarray(whole["first"]) <= window
-        found[kind] = (whole if keep.all() else whole.filter(pl.Series(keep))).drop("first")
+        whole = parts[0][1].clone() if len(parts) == 1 else pl.concat([frame for _, frame in parts])
+        if any(pane.newest_first(kind) > window for pane, _ in parts):
+            whole = whole.filter(pl.Series(np.asarray(whole["first"]) <= window))
+        # in place on a frame of our own: its columns are shared, and no query is planned for it
+        whole.drop_in_place("first")
+        found[kind] = whole
     return found

@@ -4,6 +4,7 @@ The worker around it reads records, sends windows and saves state; whatever goes
 builds it anew from the store, so nothing here needs to be undone.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -86,7 +87,7 @@ class Due:
 
     Attributes:
         window: its number.
-        users: whose windows close; sorted, and next in the order of closing.
+        users: whose windows close; sorted, the next in the order of closing.
         rest: whether others of this window number are left for later.
         shown: the events of those whose records go out.
         folded: the events that become part of what is usual.
@@ -94,7 +95,7 @@ class Due:
     """
 
     window: int
-    users: pl.Series
+    users: Sequence[str]
     rest: bool
     shown: Events
     folded: Events
@@ -114,7 +115,7 @@ class Partition:
         self.profiles = profiles if profiles is not None else Profiles(rules.calendar)
         self.panes: dict[int, Pane] = {}
         self._staged: dict[int, dict[Kind, list[pl.DataFrame]]] = {}
-        self._users: tuple[int, pl.Series] | None = None
+        self._users: tuple[int, list[str]] | None = None
 
     # reading ---------------------------------------------------------------------------------------------------------
 
@@ -197,7 +198,10 @@ class Partition:
         total = 0
         for window in numbers:
             users = users_of(self._panes_under(window))
-            total += len(users) if window > self.closed.window else int((users > self.closed.user).sum()) if not self.closed.stage else 0
+            if window > self.closed.window:
+                total += len(users)
+            elif not self.closed.stage:
+                total += len(users) - bisect_right(users, self.closed.user)
         return total
 
     def _passed(self) -> int | None:
@@ -227,7 +231,7 @@ class Partition:
             return None
         under = self._panes_under(window)
         users = self._users_of(window, under)
-        begin = users.search_sorted(self.closed.user, side="right") if self.closed.window == window else 0
+        begin = bisect_right(users, self.closed.user) if self.closed.window == window else 0
         rows = sum(pane.height for pane in under)
         limit = max(1, min(limit, len(users) * MOST_ROWS // max(rows, 1)))
         chunk = users[begin : begin + limit]
@@ -247,15 +251,15 @@ class Partition:
     def _all_shown(self, window: int) -> bool:
         return self.sent.window < window
 
-    def _shown(self, window: int, under: Sequence[Pane], chunk: pl.Series, only: Between | None) -> Events:
+    def _shown(self, window: int, under: Sequence[Pane], chunk: Sequence[str], only: Between | None) -> Events:
         """The events of those whose records go out; not of those whose records went out in an earlier life."""
         if self.sent.window > window or (self.sent.window == window and self.sent.stage):
             return {}
         if self.sent.window == window:
-            chunk = chunk.filter(chunk > self.sent.user)
-            if chunk.is_empty():
+            unsent = chunk[bisect_right(chunk, self.sent.user) :]
+            if not unsent:
                 return {}
-            only = Between(chunk[0], chunk[-1])
+            only = Between(unsent[0], unsent[-1])
         return inside(under, window, only)
 
     def settle(self, due: "Due | None", windows: pl.DataFrame) -> Closing:
@@ -295,7 +299,7 @@ class Partition:
         span = self.rules.calendar.spec.span
         return [self.panes[pane] for pane in range(window, window + span) if pane in self.panes]
 
-    def _users_of(self, window: int, under: Sequence[Pane]) -> pl.Series:
+    def _users_of(self, window: int, under: Sequence[Pane]) -> list[str]:
         if self._users is None or self._users[0] != window:
             self._users = (window, users_of(under))
         return self._users[1]

@@ -56,10 +56,10 @@ def test_a_window_holds_only_what_came_in_time_for_it() -> None:
     assert inside([early, late], 1, None)[Kind.LOGON]["id"].to_list() == ["a", "b", "c"]
     assert inside([early, late], 1, Between("v", "w"))[Kind.LOGON]["id"].to_list() == ["c"]
     assert inside([early, late], 1, Between("u", "u"))[Kind.LOGON]["id"].to_list() == ["a", "b"]
-    assert users_of([early, late]).to_list() == ["u", "v"]
+    assert users_of([early, late]) == ["u", "v"]
 
 
 def test_a_pane_without_events_has_the_right_columns() -> None:
     for kind in KINDS:
         assert Pane().settled(kind).columns == [*frame_schema(kind), "first"]
-    assert users_of([]).to_list() == []
+    assert users_of([]) == []
