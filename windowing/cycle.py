@@ -4,7 +4,7 @@ An effect is first the transaction that sends and commits, then the script that 
 event and no window.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stream.clock import Clock
@@ -34,6 +34,9 @@ class WorkerSettings:
     until_done: bool = False
     trust_bounds: bool = True
     """False for a broker whose end offsets cannot be believed: a log's end is then what two polls of it say."""
+    write_after_ms: Millis = 0
+    write_after_records: int = 200_000
+    """What was read is written when so much of it waits, or some of it for so long, or with what closes because of it; 0: each batch."""
 
 
 @dataclass(slots=True)
@@ -55,6 +58,7 @@ class Held:
     number: int
     epoch: int
     place: Place
+    """How far it has been read and closed; `stored` is as much of that as the store knows. After a failure the rest is read again."""
     partition: Partition
     out_to: dict[Kind, int]
     """What is committed to Kafka; never goes back, whatever the store says."""
@@ -64,6 +68,15 @@ class Held:
     paused: set[Kind] = field(default_factory=set)
     silence: Silence = field(default_factory=Silence)
     watch: Watch = field(default_factory=Watch)
+    stored: Place = field(init=False)
+    unwritten: int = 0
+    """Records read since the store was last written."""
+    unwritten_since_ms: Millis = 0
+    when_written: list[Callable[[], None]] = field(default_factory=list)
+    """What waits for that: a batch that is read again after a failure is not to count twice."""
+
+    def __post_init__(self) -> None:
+        self.stored = self.place
 
     def position(self, kind: Kind) -> int:
         """The next offset to read of a kind's log."""
@@ -114,9 +127,16 @@ class Cycle:
     def advance(self, moves: Sequence[Move]) -> None:
         """Move the store on, and with it what this worker believes of it; all partitions in one call."""
         self.store.advance([_change(move) for move in moves])
-        for move in moves:
-            move.held.place = move.to
-            move.held.watch.keep()
+        for held, to in [(move.held, move.to) for move in moves]:
+            held.place = held.stored = to
+            held.watch.keep()
+            held.unwritten, done, held.when_written = 0, held.when_written, []
+            for each in done:
+                each()
+
+    def unwritten(self) -> list[Held]:
+        """Partitions of which something has been read that the store does not know."""
+        return [held for held in self.held.values() if held.place != held.stored]
 
 
 def _change(move: Move) -> Advance:
@@ -124,7 +144,7 @@ def _change(move: Move) -> Advance:
     return Advance(
         held.number,
         held.epoch,
-        held.place.encode(),
+        held.stored.encode(),
         move.to.encode(),
         encode_state(held.partition.clocks, watch=held.watch.standing()),
         appends=held.partition.take_staged(),

@@ -1,8 +1,13 @@
-"""Reading: a batch is decoded and placed, its dead letters are sent, and the rest is appended to the panes in the store."""
+"""Reading: a batch is decoded and placed, its dead letters are sent, and the rest is appended to the panes in the store.
+
+Packing events for the store is dear, and those of a pane that closes soon need not go there at all. So what was read may wait a little
+in memory: the next closing, or a later batch, writes it. After a failure it is read again, as after the loss of the store's last second.
+"""
 
 import time
 from collections import Counter as Tally
 from collections.abc import Sequence
+from functools import partial
 
 from stream.dead_letters import dead_letter
 from stream.kinds import KINDS, Kind
@@ -18,7 +23,6 @@ from windowing.listening import Listener
 from windowing.partition import Arrivals
 
 _LATE = "late"
-_Counts = list[tuple[Kind, int, Sequence[Refused]]]
 
 
 class Reader:
@@ -42,8 +46,11 @@ class Reader:
             began = time.perf_counter()
             self._take(records)
             cycle.telemetry.observe(STEP_SECONDS, time.perf_counter() - began, step="read")
-        elif cycle.settings.until_done:
-            self._skip_to_ends()
+        else:
+            if cycle.unwritten():
+                cycle.advance([Move(held, held.place) for held in cycle.unwritten()])
+            if cycle.settings.until_done:
+                self._skip_to_ends()
         self._listener.mark_silence()
         self._listener.tell_silence()
 
@@ -61,7 +68,6 @@ class Reader:
         cycle = self._cycle
         dead: list[Out] = []
         noticed: list[Noticed] = []
-        counts: _Counts = []
         reached: dict[int, dict[Kind, int]] = {}
         for kind in KINDS:
             for taken in self._intake.take(kind, [found for found in records if found.at.topic == cycle.topics.events[kind]]):
@@ -70,7 +76,7 @@ class Reader:
                 dead += self._dead_letters(held, kind, found, refused)
                 noticed += notice(cycle, held, kind, taken, refused)
                 reached.setdefault(held.number, {})[kind] = found.next_offset
-                counts.append((kind, len(found.values) - len(taken.arrivals.marks), refused))
+                self._remember(held, kind, len(found.values), len(found.values) - len(taken.arrivals.marks), refused)
         places = {number: _place(cycle.held[number], kinds) for number, kinds in reached.items()}
         said = new_findings(cycle, noticed)
         operations = [each.operation for each in said]
@@ -79,13 +85,32 @@ class Reader:
             touched = [cycle.held[number] for number in sorted(numbers)]
             out = [*dead, *findings_out(cycle, operations)]
             cycle.transact(out, touched, {number: place.positions for number, place in places.items()})
-        cycle.advance([Move(cycle.held[number], place) for number, place in places.items()])
-        # only now: a batch that is read again after a failure is not to count twice
-        for each in counts:
-            self._count(*each)
+        for number, place in places.items():
+            cycle.held[number].place = place
+        self._write(at_once=bool(dead or said))
         count_findings(cycle, operations)
         if cycle.operations is not None:
             cycle.operations.check(said)
+
+    def _remember(self, held: Held, kind: Kind, records: int, events: int, refused: Sequence[Refused]) -> None:
+        """Count a batch of one log when it has been written."""
+        if not held.unwritten:
+            held.unwritten_since_ms = self._cycle.clock.now_ms()
+        held.unwritten += records
+        held.when_written.append(partial(self._count, kind, events, refused))
+
+    def _write(self, *, at_once: bool) -> None:
+        """Bring the store up to what has been read, unless that can wait."""
+        cycle, how = self._cycle, self._cycle.settings
+        waiting = cycle.unwritten()
+        if not at_once and how.write_after_ms:
+            # the closing that comes next writes what is due; what it closes is not packed for nothing
+            waiting = [held for held in waiting if not held.partition.due()]
+            since_ms = min((held.unwritten_since_ms for held in waiting), default=0)
+            if sum(held.unwritten for held in waiting) < how.write_after_records and cycle.clock.now_ms() - since_ms < how.write_after_ms:
+                return
+        if waiting:
+            cycle.advance([Move(held, held.place) for held in waiting])
 
     def _count(self, kind: Kind, read: int, refused: Sequence[Refused]) -> None:
         totals, telemetry = self._cycle.totals, self._cycle.telemetry

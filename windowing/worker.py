@@ -163,7 +163,7 @@ class WindowWorker:
         """
         source = self._cycle.source
         generation, partitions = source.assignment()
-        if not source.joined() or generation != self._assignment or partitions != set(self._cycle.held):
+        if not source.joined() or generation != self._assignment or partitions != set(self._cycle.held) or self._cycle.unwritten():
             return False
         return self._ends.all_reached(self._claims.bounds)
 

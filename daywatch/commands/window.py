@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from windowing.worker import WindowWorker
 
 _LOG = logger_of("window")
+_WRITE_AFTER_MS = 1_000  # of reading, at most, is done again after a crash
 
 
 def window(
@@ -128,7 +129,10 @@ def build_worker(
         key_id,
     )
     how = WorkerSettings(
-        idle_after_ms=chosen.idle_after if chosen.write_marks else None, until_done=until_done, trust_bounds=not settings.kafka.embedded
+        idle_after_ms=chosen.idle_after if chosen.write_marks else None,
+        until_done=until_done,
+        trust_bounds=not settings.kafka.embedded,
+        write_after_ms=_WRITE_AFTER_MS,
     )
 
     def close() -> None:

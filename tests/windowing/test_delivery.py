@@ -127,7 +127,10 @@ class Life:
         self.over, self.finished, self._killed = False, False, False
         self.error: BaseException | None = None
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
-        settings = WorkerSettings(close_windows=world.rnd.randint(1, 4), max_ahead_ms=24 * HOUR, until_done=True, idle_after_ms=None)
+        settings = WorkerSettings(
+            close_windows=world.rnd.randint(1, 4), max_ahead_ms=24 * HOUR, until_done=True, idle_after_ms=None,
+            write_after_ms=world.rnd.choice([0, 1, 10**15]), write_after_records=world.rnd.choice([20, 10**9]),
+        )  # fmt: skip
         effects = GatedSource(world, self._gate), FaultyOutlet(world, self._gate), FaultyStore(world, self._gate)
         self._worker = WindowWorker(*effects, TOPICS, RULES, settings, world.log.clock, wait=lambda _: None)
         self._thread = threading.Thread(target=self._run, daemon=True)
