@@ -6,6 +6,7 @@ together. What a record holds depends on its user alone, so that does not show i
 
 import time
 from collections.abc import Sequence
+from typing import Final
 
 import polars as pl
 
@@ -16,6 +17,7 @@ from stream.metrics import DUPLICATES, STEP_SECONDS, WINDOWS_CLOSED
 from windowing.cycle import Cycle, Move
 from windowing.describe import describe
 from windowing.ledger import Place
+from windowing.listening import Listener
 from windowing.panes import Events
 from windowing.partition import NO_WINDOWS, Closing, Due, Partition
 
@@ -70,11 +72,15 @@ def _joined(parts: Sequence[Events]) -> Events:
     return {kind: found[0] if len(found) == 1 else pl.concat(found) for kind, found in frames.items() if found}
 
 
+LIVE_WINDOWS: Final = 250
+"""Windows in a step where events are live: the first ones are judged while the next are made. A backlog is done in larger steps."""
+
+
 class Closer:
     """The closing half of a worker's cycle."""
 
-    def __init__(self, cycle: Cycle) -> None:
-        self._cycle = cycle
+    def __init__(self, cycle: Cycle, listener: Listener) -> None:
+        self._cycle, self._listener = cycle, listener
 
     def close(self) -> bool:
         """Send the next due windows of every partition in one transaction, then move the store on. False when nothing is due."""
@@ -94,7 +100,10 @@ class Closer:
     def _closings(self) -> tuple[list[Move], list[Out]]:
         """As many steps of closing as are due, for less than twice as many windows as a step may make: one transaction carries them."""
         # a step is not cut down to what is left: a window number that is closed in pieces costs more
-        limit = most = self._cycle.settings.close_windows
+        limit = self._cycle.settings.close_windows
+        if not self._listener.behind:
+            limit = min(limit, LIVE_WINDOWS)
+        most = limit
         closings = dict[int, list[Closing]]()
         held = list(self._cycle.held.values())
         numbers = {id(each.partition): each.number for each in held}

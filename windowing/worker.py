@@ -71,9 +71,9 @@ class WindowWorker:
     ) -> None:
         measured = MeasuredOutlet(outlet, telemetry), MeasuredStore(store, telemetry)
         self._cycle = Cycle(source, *measured, topics, rules, settings, clock, telemetry, operations)
-        self._claims, self._ends, self._closer = Claims(self._cycle), Ends(self._cycle), Closer(self._cycle)
+        self._claims, self._ends = Claims(self._cycle), Ends(self._cycle)
         self._listener = Listener(self._cycle, self._ends)
-        self._reader = Reader(self._cycle, self._listener)
+        self._closer, self._reader = Closer(self._cycle, self._listener), Reader(self._cycle, self._listener)
         self._wait, self._assignment, self._told_at_ms = wait, 0, 0
         self._log = logger_of("window")
         for each in (ASSIGNMENTS, RECOVERIES, WINDOWS_CLOSED):
