@@ -1,11 +1,12 @@
 """How much processor time it takes from record batches to panes and staged blobs, by part.
 
-    python bench/intake.py [DIRECTORY] [--batch 50000,200000] [--events 1000000] [--hop 24] [--users 1000] [--days 20]
+    python bench/intake.py [DIRECTORY] [--batch 50000,200000] [--events 1000000] [--hop 24] [--users 1000] [--days 16]
 
 Makes records of a CERT directory's events (or of a made-up organisation's), five topics with four partitions each, and hands them
-on in batches as a group member gets them: globally ordered, parted by topic-partition. Then takes each batch in, reads it into the
-partitions and stages the blobs for the store, as the windowing worker does. CPU seconds of this process, all polars threads
-counted, per million events. Needs no servers. The target is 1.2 for all of it.
+on in batches as a group member gets them: globally ordered, parted by topic-partition, with hourly clock marks. Then takes each
+batch in, reads it into the partitions and stages the blobs for the store, as the windowing worker does where nothing closes
+meanwhile (what closes within a second is never staged). CPU seconds of this process, all polars threads counted, per million
+events. Needs no servers. The target is 1.2 for all of it.
 """
 
 import argparse
@@ -22,7 +23,8 @@ import numpy as np
 from stream.cert import read_merged
 from stream.encode import encode
 from stream.kinds import KINDS, Kind
-from stream.log import Records, TopicPartition
+from stream.log import Headers, Records, TopicPartition
+from stream.marks import encode_mark
 from stream.partitioner import partitions_of
 from stream.synth import write_organisation
 from windowing.calendar import Calendar, WindowSpec
@@ -32,6 +34,7 @@ from windowing.partition import Partition, Rules
 PARTITIONS = 4
 TOPICS = Topics({kind: f"daywatch.{kind}" for kind in KINDS}, "daywatch.windows", "daywatch.dead-letters", PARTITIONS)
 _STAMP_MS = 2_000_000_000_000
+_HOUR_MS = 3_600_000
 
 
 class Log(NamedTuple):
@@ -79,9 +82,37 @@ def batches(logs: dict[Kind, Log], size: int, most: int) -> Iterator[list[Record
                     continue
                 at = TopicPartition(TOPICS.events[kind], partition)
                 offsets[at] = offsets.get(at, 0) + len(own)
-                values, keys = [log.values[row] for row in own], [log.keys[row] for row in own]
-                found.append(Records(at, values, keys, [_STAMP_MS] * len(own), [], offsets[at]))
+                found.append(_with_marks(at, log, own, offsets[at]))
         yield found
+
+
+def _with_marks(at: TopicPartition, log: Log, rows: list[int], next_offset: int) -> Records:
+    """Records with a clock mark for every hour that begins between two of them, as a replay writes them."""
+    hours = np.array([log.times[row] for row in rows], np.int64) // _HOUR_MS
+    marks = {int(place) + n: int(hours[place]) * _HOUR_MS for n, place in enumerate(np.flatnonzero(np.diff(hours, prepend=hours[:1])))}
+    values: list[bytes | None] = [log.values[row] for row in rows]
+    keys: list[bytes | None] = [log.keys[row] for row in rows]
+    for place in marks:
+        values.insert(place, None)
+        keys.insert(place, None)
+    raw = [_Mark(place, marks[place]) if place in marks else _NONE for place in range(len(values))]
+    return Records(at, values, keys, np.full(len(values), _STAMP_MS, np.int64), raw, next_offset + len(marks))
+
+
+class _Mark(NamedTuple):
+    """What is asked of a message that is a clock mark."""
+
+    place: int
+    at_ms: int
+
+    def offset(self) -> int:
+        return self.place
+
+    def headers(self) -> Headers | None:
+        return encode_mark(self.at_ms)
+
+
+_NONE = _Mark(0, 0)
 
 
 class Spent:

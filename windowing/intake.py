@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import compress, count, pairwise
+from operator import not_
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
@@ -13,8 +15,10 @@ from stream.log import Records
 from stream.marks import BadMark, parse_mark
 from stream.partitioner import partition_of
 from stream.times import MAX_TS
-from windowing.clocks import Mark
+from windowing.clocks import Longs, Mark
 from windowing.partition import Arrivals
+
+_T = TypeVar("_T")
 
 
 class Refused(NamedTuple):
@@ -61,23 +65,23 @@ class Intake:
         for records in batch:
             sorted_out = _sort_out(records)
             parts.append((records, sorted_out, len(values)))
-            rows = sorted_out.data
-            values += records.values if rows is None else [records.values[row] for row in rows]  # type: ignore[arg-type, misc]
-            keys += records.keys if rows is None else [records.keys[row] for row in rows]
+            values += _without(records.values, sorted_out.nulls)  # type: ignore[arg-type]
+            keys += _without(records.keys, sorted_out.nulls)
         decoded = decode(kind, values, keys, self.zone, self.limits)
-        return [self._part(kind, decoded, *part) for part in parts]
+        rows = decoded.frame["row"].to_numpy()
+        return [self._part(kind, decoded, rows, *part) for part in parts]
 
-    def _part(self, kind: Kind, decoded: Decoded, records: Records, mine: "_SortedOut", start: int) -> Taken:
+    def _part(self, kind: Kind, decoded: Decoded, rows: Longs, records: Records, mine: "_SortedOut", start: int) -> Taken:
         """One topic-partition's share of what was decoded together, with its rows counted from its own first record."""
-        stop = start + (len(records.values) if mine.data is None else len(mine.data))
-        low, high = np.searchsorted(decoded.frame["row"].to_numpy(), [start, stop])
-        frame = decoded.frame.slice(int(low), int(high - low))
-        places = frame["row"].to_numpy().astype(np.int64) - start
-        frame.replace_column(0, pl.Series("row", places if mine.data is None else np.array(mine.data, np.int64)[places]))
+        places = np.arange(len(records.values))
+        if mine.nulls:
+            places = np.delete(places, mine.nulls)
+        stop = start + len(places)
+        low, high = np.searchsorted(rows, [start, stop]).tolist()
+        frame = decoded.frame.slice(low, high - low)
+        frame.replace_column(0, pl.Series("row", places[rows[low:high] - start]))
         refused = mine.refused + [
-            Refused(bad.row - start if mine.data is None else mine.data[bad.row - start], bad.reason, bad.message)
-            for bad in decoded.rejected
-            if start <= bad.row < stop
+            Refused(int(places[bad.row - start]), bad.reason, bad.message) for bad in decoded.rejected if start <= bad.row < stop
         ]
         frame, astray = self._of_this_partition(records.at.partition, frame)
         refused += [Refused(row, "misrouted", "this user's records belong into another partition") for row in astray]
@@ -96,27 +100,33 @@ class Intake:
 
 
 class _SortedOut(NamedTuple):
-    """Clock marks, refused null values, and the rows that hold data (None when all do)."""
+    """Clock marks, refused null values, and the rows of both."""
 
     marks: list[Mark]
     refused: list[Refused]
-    data: list[int] | None
+    nulls: list[int]
 
 
 def _sort_out(records: Records) -> _SortedOut:
-    # only an empty record or none at all is false, and to see that takes a fraction of comparing each with None
-    if all(records.values) or None not in records.values:
-        return _SortedOut([], [], None)
-    marks, refused, data = [], [], []
-    for row, value in enumerate(records.values):
-        if value is not None:
-            data.append(row)
-            continue
+    marks, refused = [], []
+    # comparing each value with None takes several times as long as seeing that only an empty one can be it
+    nulls = [row for row in compress(count(), map(not_, records.values)) if records.values[row] is None]
+    for row in nulls:
         try:
             marks.append(_mark(row, records))
         except BadMark as error:
             refused.append(Refused(row, error.code, str(error)))
-    return _SortedOut(marks, refused, data)
+    return _SortedOut(marks, refused, nulls)
+
+
+def _without(items: list[_T], rows: Sequence[int]) -> list[_T]:
+    """All but a few of the items; `rows` ascending."""
+    if not rows:
+        return items
+    found: list[_T] = []
+    for start, stop in pairwise((-1, *rows, len(items))):
+        found += items[start + 1 : stop]
+    return found
 
 
 def _mark(row: int, records: Records) -> Mark:
