@@ -1,6 +1,7 @@
 """Reading: when the store learns of what was read, and what it never needs to learn of."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from stream.kinds import KINDS, Kind
 from tests.windowing.test_worker import EVENTS, HOUR, T0, Bench
@@ -52,7 +53,7 @@ def test_events_of_a_pane_that_closes_at_once_are_not_packed_for_the_store() -> 
     assert len(found[0][1]) == 1
 
 
-def begun(**settings: int) -> tuple[Bench, WatchedStore, WindowWorker]:
+def begun(**settings: Any) -> tuple[Bench, WatchedStore, WindowWorker]:
     """A worker that has read one event of each kind; the mark that goes with that has been sent."""
     bench, store = bench_of(T0 + HOUR)
     worker = bench.worker(idle_after_ms=None, write_after_ms=HOUR, **settings)
