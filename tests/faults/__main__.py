@@ -9,6 +9,7 @@ import argparse
 import fcntl
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ def main() -> int:
     seeds = [seed for seed in _seeds(given.seeds) if seed not in done]
     if given.jobs > 1:
         return _in_jobs(given, seeds)
+    # servers are stopped and disks let go, however it ends
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     failed = run(seeds, given.results, given.directory, from_the_beginning=given.exec, keep=given.keep)
     print(report(read(given.results)))
     return int(bool(failed))

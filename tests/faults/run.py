@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -487,8 +488,8 @@ class Run:
                     self.result.unsynced_lost += (lost := store.cut_power(rnd.uniform(0.3, 1.0)))
                     self._note(f"the store's power is cut, {lost} bytes were not synced")
                     self._after(step.for_s, store.start)
-                    if rnd.random() < 0.7:
-                        self._after(step.for_s + rnd.uniform(0.3, 1.5), self._kill_windows)
+                    if rnd.random() < 0.8:
+                        self._after(step.for_s, partial(self._die_after_writing, rnd.uniform(0.1, 0.5)))
                     return True
 
                 told_s = self._now()
@@ -504,13 +505,22 @@ class Run:
                 self._after(step.for_s, store.empty_disk)
         return True
 
-    def _kill_windows(self) -> None:
-        """Whoever went on beside a store that has come back older dies, too: what it alone remembered is gone."""
+    def _die_after_writing(self, after_s: float) -> None:
+        """Whoever goes on beside a store that has come back older dies when it has written to it: what it alone remembered is gone."""
         for worker in (self.workers[name] for name in self.schedule.windows):
-            if self._can_be_struck(worker):
-                self._end(worker, "kill")
-                self.result.faults[Fault.KILL_WINDOW] = self.result.faults.get(Fault.KILL_WINDOW, 0) + 1
-                self._note(f"{worker.name} is killed, too")
+            link, wrote = self.world.to_store[worker.name], threading.Event()
+            link.trap(Trap(Moment.STORE, partial(_note_it, wrote)))
+            self._later.append((0.0, partial(self._die, worker, wrote, self._now() + _PATIENCE_S, after_s)))
+
+    def _die(self, worker: Worker, wrote: threading.Event, until_s: float, after_s: float) -> bool:
+        if not wrote.is_set() and self._now() < until_s:
+            return False
+        time.sleep(after_s if wrote.is_set() else 0.0)
+        if self._can_be_struck(worker):
+            self._end(worker, "kill")
+            self.result.faults[Fault.KILL_WINDOW] = self.result.faults.get(Fault.KILL_WINDOW, 0) + 1
+            self._note(f"{worker.name} is killed, too; it {'wrote' if wrote.is_set() else 'did not write'} before")
+        return True
 
     # the end -----------------------------------------------------------------------------------------------------------------
 
@@ -564,6 +574,11 @@ class Run:
         own = [name for name in admin.list_topics(timeout=30).topics if name.startswith(f"{self.namespace}.")]
         for gone in admin.delete_topics(own, operation_timeout=30).values() if own else ():
             gone.result(60)
+
+
+def _note_it(wrote: threading.Event) -> bool:
+    wrote.set()
+    return True
 
 
 def _data(logs: batch.Logs) -> int:
