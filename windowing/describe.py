@@ -21,7 +21,8 @@ from stream.kinds import FIELDS, KINDS, Kind, Millis
 from stream.zones import utc_to_wall
 from windowing.calendar import DAY_MS, Calendar
 from windowing.directory import Directory, Snapshot
-from windowing.features import NAMES, Facts, People, facts_of, features_of
+from windowing.facts import Facts, People, facts_of
+from windowing.features import NAMES, features_of
 from windowing.observe import Observed, Pairs
 from windowing.profiles import Flags, Ints, Profiles
 from windowing.record import SCHEMA, content_digest, window_id
@@ -116,6 +117,7 @@ def describe(
             made.append(pl.Series(values, dtype=pl.Binary))
             values.clear()
     made.append(pl.Series(values, dtype=pl.Binary))
+    profiles.remember(facts.day, facts.usual, facts.amounts)
     described = {"user": observed.users, "id": ids, "value": pl.concat(made).cast(pl.String)}
     return pl.DataFrame(described | {"n_events": observed.count(observed.user)}, schema=DESCRIBED_SCHEMA)
 
@@ -241,10 +243,10 @@ def times(ts: Ints, zone: str) -> pl.Series:
     offsets, offset_at = np.unique(minute_offset, return_inverse=True)
     date = pl.Series([(_EPOCH + timedelta(days=int(d))).strftime("%Y-%m-%dT") for d in dates], dtype=pl.String)
     tail = pl.Series([f"{'-' if o < 0 else '+'}{abs(o) // 60:02d}:{abs(o) % 60:02d}" for o in offsets.tolist()], dtype=pl.String)
-    parts = [date.gather(date_at), _seconds().gather(second)]
+    parts = [date[date_at], _seconds()[second]]
     if milli.any():
-        parts.append(_millis().gather(milli))
-    parts.append(tail.gather(offset_at))
+        parts.append(_millis()[milli])
+    parts.append(tail[offset_at])
     return pl.select(pl.concat_str(parts)).to_series() if len(ts) else pl.Series([], dtype=pl.String)
 
 

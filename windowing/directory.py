@@ -22,7 +22,7 @@ import polars as pl
 from stream.errors import ConfigurationError
 from stream.kinds import Millis
 from windowing.calendar import wall_to_utc_ms
-from windowing.features import People
+from windowing.facts import People
 
 _NAME = re.compile(r"(\d{4})-(\d{2})(?:-(\d{2}))?\.csv(?:\.gz|\.zst)?")
 _ADMIN = re.compile(r"admin(?!istrative)", re.IGNORECASE)

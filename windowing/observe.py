@@ -4,6 +4,7 @@ Everything is one row an event, the kinds one after the other in their own order
 it occurs: hosts, addresses, machines and file endings become numbers into tables of their distinct values.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -22,6 +23,8 @@ from windowing.profiles import N_MEASURES, Dimension, Flags, Ints, Measure, Usua
 _HOUR_MS: Final = 3_600_000
 _LONGEST_ADDRESS: Final = 320  # by the rules of mail; what is longer is no address
 _FEW_DAYS: Final = 5
+_FEW_ROWS: Final = 1000
+"""So few texts are numbered sooner by a dictionary than by polars."""
 _SPARSE: Final = 64
 """Up to so many possible pairs for each row are looked up in a table; beyond, rows are sorted."""
 MASS: Final = 10
@@ -41,11 +44,19 @@ class Texts:
         """Number a column; null counts as the empty text."""
         if not len(column):
             return cls(np.zeros(0, np.int64), [], np.zeros(0, np.uint64))
-        filled = column.fill_null("") if column.null_count() else column
-        values = filled.unique().sort()
-        codes = filled.cast(pl.Enum(values)).to_physical().to_numpy().astype(np.int64)
-        listed = values.to_list()
-        return cls(codes, listed, item_keys(dimension, listed))
+        codes, values = _numbered(column.fill_null("") if column.null_count() else column)
+        return cls(codes, values, item_keys(dimension, values))
+
+
+def _numbered(column: pl.Series) -> tuple[Ints, list[str]]:
+    """A column of texts without nulls as numbers into its distinct texts, ascending."""
+    if len(column) < _FEW_ROWS:
+        texts = column.to_list()
+        values = sorted(set(texts))
+        number = {value: place for place, value in enumerate(values)}
+        return np.fromiter(map(number.__getitem__, texts), np.int64, len(texts)), values
+    distinct = column.unique().sort()
+    return column.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int64), distinct.to_list()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +228,14 @@ class Observed:
         strange: Flags = (pairs.keys != main[pairs.owner]) & (days > 0)[pairs.owner]
         return strange[pairs.of_row]
 
-    def measured(self, usual: Usual) -> Ints:
-        """What is added up for every day, as in `Measure`; shape (users, measures)."""
+    def measured(self, after: Flags, strange: Flags) -> Ints:
+        """What is added up for every day, as in `Measure`; shape (users, measures).
+
+        Args:
+            after: whether each event is more than an hour off its user's usual hours.
+            strange: whether each event is on a machine that is not its user's main one.
+        """
         table = np.zeros((len(self.users), N_MEASURES), np.int64)
-        after = self.off_hours(usual) > 1
         on, part = self.on, self.part
         logon, device, file, http = (self.of(kind) for kind in (Kind.LOGON, Kind.DEVICE, Kind.FILE, Kind.HTTP))
         email, mails = self.of(Kind.EMAIL), self.mails
@@ -239,7 +254,7 @@ class Observed:
         table[:, Measure.RISKY_FILES] = self.count(file, self.risky)
         for measure, category in PAGE_MEASURES.items():
             table[:, measure] = self.by_category[:, category]
-        table[:, Measure.STRANGE_PC_LOGONS] = self.count(logon, is_logon & self.strange_pc(usual)[part[Kind.LOGON]])
+        table[:, Measure.STRANGE_PC_LOGONS] = self.count(logon, is_logon & strange[part[Kind.LOGON]])
         table[:, Measure.RECIPIENTS] = self.total(email, mails.n_recipients)
         table[:, Measure.PERSONAL_MAILS] = self.count(email, mails.has_personal)
         table[:, Measure.EMPLOYER_MAILS] = self.count(email, mails.has_employer)
@@ -311,8 +326,7 @@ def observe(events: Mapping[Kind, pl.DataFrame], calendar: Calendar) -> Observed
     """Turn event frames into columns of numbers; kinds may be missing or empty, rows may come in any order."""
     frames = {kind: events[kind] if kind in events else empty_frame(kind) for kind in KINDS}
     named = pl.concat([frame["user"] for frame in frames.values()])
-    users = named.unique().sort()
-    user = named.cast(pl.Enum(users)).to_physical().to_numpy().astype(np.int64)
+    user, users = _numbered(named)
     ts = np.concatenate([frame["ts"].to_numpy() for frame in frames.values()])
     ends = np.cumsum([frame.height for frame in frames.values()]).tolist()
     part = {kind: slice(begin, end) for kind, begin, end in zip(KINDS, [0, *ends], ends, strict=False)}
@@ -323,13 +337,14 @@ def observe(events: Mapping[Kind, pl.DataFrame], calendar: Calendar) -> Observed
     slot = hour - 24 * day + 24 * weekend
     on = np.ones(len(user), np.bool_)
     for kind in (Kind.LOGON, Kind.DEVICE):
-        if frames[kind].height:
-            on[part[kind]] = frames[kind].select(_BEGINS).to_series().to_numpy()
+        activities = frames[kind]["activity"].to_list()
+        begins = {activity: activity is not None and activity.lower() in _BEGINNINGS for activity in set(activities)}
+        on[part[kind]] = [begins[activity] for activity in activities]
     host, category, flagged, upload = _pages(frames[Kind.HTTP])
     ending = Texts.of(frames[Kind.FILE].select(_ENDING).to_series(), Dimension.FILE_TYPE)
     bad = np.array([value in PROGRAMS or value in ARCHIVES for value in ending.values], np.bool_)
     return Observed(
-        users=users.to_list(),
+        users=users,
         frames=frames,
         part=part,
         user=user,
@@ -347,16 +362,16 @@ def observe(events: Mapping[Kind, pl.DataFrame], calendar: Calendar) -> Observed
     )
 
 
+_BEGINNINGS: Final = frozenset({"logon", "connect", "insert"})
 # expressions are made once: making them takes longer than reading a few events with them
-_BEGINS: Final = pl.col("activity").str.to_lowercase().is_in(["logon", "connect", "insert"]).fill_null(value=False)
 _ENDING: Final = pl.col("filename").str.extract(r"\.([^.\\/]{1,12})$").str.to_lowercase()
 _SITE: Final = (authority_of(pl.col("url")).alias("authority"), pl.col("url").str.contains(TELLING).fill_null(value=False).alias("telling"))
 _ADDRESSES: Final = (
     pl.concat_str("to", "cc", "bcc", separator=";", ignore_nulls=True).str.to_lowercase().str.split(";").alias("addresses"),
     pl.col("from").str.to_lowercase().str.head(_LONGEST_ADDRESS).alias("sender"),
 )
-_ADDRESS: Final = pl.col("addresses").str.strip_chars().str.head(_LONGEST_ADDRESS)
-_UPLOAD: Final = r"(?i)upload|submit"
+_ADDRESS: Final = pl.col("addresses").explode().str.strip_chars().str.head(_LONGEST_ADDRESS)
+_UPLOAD: Final = re.compile("upload|submit", re.IGNORECASE)
 
 
 def _pages(frame: pl.DataFrame) -> tuple[Texts, Ints, Ints, Flags]:
@@ -368,16 +383,15 @@ def _pages(frame: pl.DataFrame) -> tuple[Texts, Ints, Ints, Flags]:
     category = np.array([category_of_host(value) for value in host.values], np.int64)[host.codes]
     rows = np.flatnonzero(found["telling"].to_numpy())
     if len(rows):
-        words = frame["url"].gather(rows)
-        values = words.unique().sort()
-        codes = words.cast(pl.Enum(values)).to_physical().to_numpy()
-        by_words = np.array([category_of_words(value) for value in values.to_list()], np.int64)
-        category[rows] = np.maximum(category[rows], by_words[codes])
+        words = frame["url"][rows].to_list()
+        by_words = {word: category_of_words(word) for word in set(words)}
+        category[rows] = np.maximum(category[rows], [by_words[word] for word in words])
     flagged = np.flatnonzero(category >= Category.CLOUD)
     takes = (category[flagged] == Category.CLOUD) | (category[flagged] == Category.LEAK)
     upload = np.zeros(len(flagged), np.bool_)
     if takes.any():
-        upload[takes] = frame["url"].gather(flagged[takes]).str.contains(_UPLOAD).fill_null(value=False).to_numpy()
+        urls = frame["url"][flagged[takes]].to_list()
+        upload[takes] = [url is not None and _UPLOAD.search(url) is not None for url in urls]
     return host, category, flagged, upload
 
 
@@ -396,7 +410,7 @@ def _hosts(authorities: pl.Series) -> Texts:
 def _mails(frame: pl.DataFrame) -> Mails:
     n = frame.height
     found = frame.select(_ADDRESSES)
-    address = Texts.of(found.select(pl.col("addresses").explode()).select(_ADDRESS).to_series(), Dimension.RECIPIENT)
+    address = Texts.of(found.select(_ADDRESS).to_series(), Dimension.RECIPIENT)
     mail = np.repeat(np.arange(n), found["addresses"].list.len().to_numpy())
     if address.values and not address.values[0]:
         # the empty text between two semicolons is nobody's address

@@ -244,6 +244,7 @@ class Profiles:
         self.calendar = calendar
         self._blobs: dict[str, bytes] = {}
         self._observed: Observed | None = None
+        self._facts: tuple[int, Usual, Ints] | None = None
 
     def __len__(self) -> int:
         return len(self._blobs)
@@ -270,6 +271,7 @@ class Profiles:
     def forget(self, user: str) -> None:
         """Drop a user's profile, if there is one."""
         self._blobs.pop(user, None)
+        self._facts = None
 
     def usual(self, users: Sequence[str]) -> Usual:
         """A view of these users' profiles, one row each; whoever has none gets an empty one. The view may be changed freely."""
@@ -295,21 +297,34 @@ class Profiles:
         from windowing.observe import observe
 
         if self._observed is None or not _same(self._observed.frames, events):
-            self._observed = observe(events, self.calendar)
+            self._observed, self._facts = observe(events, self.calendar), None
         else:
             self._observed.frames |= events
         return self._observed
 
+    def remember(self, day: int, usual: Usual, amounts: Ints) -> None:
+        """Keep what describing worked out of the events observed last: `usual` with all days before `day` finished, and the measures.
+
+        Folding the same events on the same day begins with just that.
+        """
+        self._facts = (day, usual, amounts)
+
+    def _worked_out(self, observed: "Observed", day: int) -> tuple[Usual, Ints]:
+        """What is usual, with all days before `day` finished, and the measures of what was observed."""
+        if self._facts is not None and self._facts[0] == day:
+            return self._facts[1:]
+        usual = self.usual(observed.users)
+        usual.finish_days(day)
+        return usual, observed.measured(observed.off_hours(usual) > 1, observed.strange_pc(usual))
+
     def fold(self, events: Mapping[Kind, pl.DataFrame], pane: int) -> None:
         """Add the settled events of one pane, of any set of users; panes of one user come in ascending order."""
         observed = self.observe(events)
-        self._observed = None
         if not observed.users:
             return
         day = min(max(pane // self.calendar.spec.panes_a_day, 0), 65_535)
-        usual = self.usual(observed.users)
-        usual.finish_days(day)
-        seen = observed.measured(usual)
+        usual, seen = self._worked_out(observed, day)
+        self._observed = self._facts = None
         header = usual.header
         fresh = header["version"] == 0
         header["version"] = VERSION

@@ -11,7 +11,7 @@ import polars as pl
 
 from stream.kinds import KINDS, Kind
 from windowing.domains import Category
-from windowing.features import Facts
+from windowing.facts import Facts
 from windowing.observe import MASS, Observed
 from windowing.profiles import Ints, Measure
 
@@ -136,7 +136,7 @@ def settle_ties(seen: Observed, coarse: Ints, fine: Ints, order: Ints) -> Ints:
     if not len(places):
         return order
     rows = order[places]
-    ids = pl.concat([seen.frames[kind]["id"] for kind in KINDS], rechunk=False).gather(rows)
+    ids = pl.concat([seen.frames[kind]["id"] for kind in KINDS], rechunk=False)[rows]
     tied = pl.DataFrame({"coarse": coarse[places], "fine": fine[rows], "id": ids, "row": rows})
     order = order.copy()
     order[places] = tied.sort("coarse", "fine", "id")["row"].to_numpy()
