@@ -17,9 +17,9 @@ from detector.baseline import Baseline
 from detector.models.loading import Loaded, load_causal
 from detector.narrative.engine import Engine
 from detector.narrative.evidence_head import FILE as HEAD
-from detector.narrative.evidence_head import EvidenceHead, fitted_head, write_head
+from detector.narrative.evidence_head import EvidenceHead, Seen, fitted_head, write_head
 from detector.narrative.fitting import Fitted, fitted
-from detector.narrative.lessons import Curriculum, Selection, curriculum_of
+from detector.narrative.lessons import Curriculum, Lesson, Selection, curriculum_of
 from detector.narrative.notes import Notes, write_notes
 from detector.narrative.prompt import BUDGET, Composer
 from detector.narrative.training import History, Progress, TrainingPlan, adapted, train
@@ -160,14 +160,13 @@ def _head_of(engine: Engine, lessons: Curriculum, prompt: str, adapter: str) -> 
     learn, check = ([one for one in part if one.answer.evidence] for part in (lessons.learn, lessons.check))
     if not learn or not check:
         return None
-    shown = [
-        [
-            (one.prompt, states, one.answer.evidence)
-            for one, states in zip(part, engine.line_states([one.prompt for one in part]), strict=True)
-        ]
-        for part in (learn, check)
-    ]
-    return fitted_head(shown[0], shown[1], prompt, adapter)
+    learned, checked = (_seen(engine, part) for part in (learn, check))
+    return fitted_head(learned, checked, prompt, adapter)
+
+
+def _seen(engine: Engine, lessons: Sequence[Lesson]) -> list[Seen]:
+    states = engine.line_states([one.prompt for one in lessons])
+    return [Seen(one.prompt, found, one.answer.evidence, one.user) for one, found in zip(lessons, states, strict=True)]
 
 
 def card(notes: Notes, found: Fitted, history: History) -> str:
@@ -216,8 +215,8 @@ def _of_head(figures: Mapping[str, float]) -> str:
     if not figures:
         return ""
     return (
-        f"- `{HEAD}` chooses what is cited from the model's states: F1 {figures['evidence_head_f1']:.3f} over the citations of the "
-        "malicious\n  windows that were checked on. Without it, the model writes its citations itself.\n"
+        f"- `{HEAD}` chooses what is cited from the model's states: F1 {figures['f1']:.3f} over the citations of the "
+        f"{figures['checked']:g} malicious\n  windows that were checked on. Without it, the model writes its citations itself.\n"
     )
 
 

@@ -2,13 +2,14 @@ r"""Which events of a prompt an accusation rests on, read from a language model'
 
     prompt    …  E1 08:10 drive connected: drive\n   E2 E3 22:02 file copied "plans.zip": …, late\n  …  <answer begins>
     states                                     a                                               b                    z
-    chance                              σ(u·a + v·z + c)                                 σ(u·b + v·z + c)
+    chance                               f([a, z])                                        f([b, z])
 
-A line's last token has read the facts and all lines up to it, the prompt's last one has read everything. The head is a logistic
-regression on both, fitted to the answer key after the model's adapter was trained; a small model that writes its citations one after
+A line's last token has read the facts and all lines up to it, the prompt's last one has read everything. The head f is a network of one
+hidden layer on both, fitted to the answer key after the model's adapter was trained; a small model that writes its citations one after
 the other lists too much. All events of a line are cited, or none: the prompt says the same of them.
 
-Source of the method: G. Alain and Y. Bengio, Understanding intermediate layers using linear classifier probes, 2016.
+Source of the idea that states hold what answers do not say: G. Alain and Y. Bengio, Understanding intermediate layers using linear
+classifier probes, 2016.
 """
 
 import hashlib
@@ -24,11 +25,25 @@ from detector.narrative.prompt import Prompt
 from stream.errors import ConfigurationError
 
 FILE: Final = "evidence_head.safetensors"
-_MOST_BYTES: Final = 1 << 22
-_PENALTIES: Final = (0.0003, 0.001, 0.003, 0.01, 0.03)
+_SCHEMA: Final = "daywatch.evidence-head/1"
+_MOST_BYTES: Final = 1 << 24
+_HIDDEN: Final = 64
+_FOLDS: Final = 5
+_EPOCHS: Final = 30
+_BATCH: Final = 128
 _THRESHOLDS: Final = tuple(round(0.2 + 0.02 * step, 2) for step in range(31))
 States = npt.NDArray[np.float32]
-Shown = Sequence[tuple[Prompt, States, Sequence[int]]]
+Chances = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A window to learn from: prompt, states as `EvidenceHead.chances` takes them, the places that the key names, and whose it is."""
+
+    prompt: Prompt
+    states: States
+    key: Sequence[int]
+    user: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +51,16 @@ class EvidenceHead:
     """A fitted head.
 
     Args:
-        weights: `u` and `v` one after the other; shape (2 * hidden,), float32.
-        shift: `c`.
+        first: weights of the hidden layer, for states that are scaled already; shape (2 * width of a state + 1, hidden), the last row
+            being added.
+        second: weights of the hidden layer's numbers; shape (hidden + 1,), the last one being added.
         threshold: chance from which on a line is cited.
         prompt: identity of the prompts that it was fitted to.
         adapter: identity of the adapter whose states it reads.
     """
 
-    weights: States
-    shift: float
+    first: States
+    second: States
     threshold: float
     prompt: str
     adapter: str
@@ -52,13 +68,13 @@ class EvidenceHead:
     @property
     def sha256(self) -> str:
         """Digest of what decides a citation."""
-        numbers = np.append(self.weights.astype("<f4"), [np.float32(self.shift), np.float32(self.threshold)]).astype("<f4")
-        return hashlib.sha256(numbers.tobytes()).hexdigest()
+        parts = [self.first.ravel(), self.second, np.array([self.threshold])]
+        return hashlib.sha256(np.concatenate(parts).astype("<f4").tobytes()).hexdigest()
 
-    def chances(self, states: States) -> npt.NDArray[np.float64]:
-        """Chance of each line to be evidence; `states` has one row a line and the prompt's end as its last, shape (lines + 1, hidden)."""
-        whole = joined(states).astype(np.float64) @ self.weights.astype(np.float64) + self.shift
-        found: npt.NDArray[np.float64] = 1.0 / (1.0 + np.exp(-whole))
+    def chances(self, states: States) -> Chances:
+        """Chance of each line to be evidence; `states` has one row a line and the prompt's end as its last, shape (lines + 1, width)."""
+        hidden = np.maximum(_joined(states) @ self.first[:-1].astype(np.float64) + self.first[-1], 0.0)
+        found: Chances = 1.0 / (1.0 + np.exp(-(hidden @ self.second[:-1].astype(np.float64) + self.second[-1])))
         return found
 
     def cited(self, prompt: Prompt, states: States) -> tuple[int, ...]:
@@ -66,12 +82,12 @@ class EvidenceHead:
         return places_of(prompt, self.chances(states), self.threshold)
 
 
-def joined(states: States) -> States:
-    """Each line's state beside the prompt's last; shape (lines, 2 * hidden)."""
-    return np.concatenate([states[:-1], np.broadcast_to(states[-1], states[:-1].shape)], axis=1)
+def _joined(states: States) -> Chances:
+    """Each line's state beside the prompt's last; shape (lines, 2 * width)."""
+    return np.concatenate([states[:-1], np.broadcast_to(states[-1], states[:-1].shape)], axis=1).astype(np.float64)
 
 
-def places_of(prompt: Prompt, chances: npt.NDArray[np.float64], threshold: float) -> tuple[int, ...]:
+def places_of(prompt: Prompt, chances: Chances, threshold: float) -> tuple[int, ...]:
     """The events of the lines whose chance reaches the threshold, or of the likeliest line; empty where there is no line."""
     if not len(chances):
         return ()
@@ -86,8 +102,9 @@ def write_head(directory: Path, head: EvidenceHead) -> None:
     """Write a head beside its adapter."""
     from safetensors.numpy import save_file
 
-    told = {"shift": repr(head.shift), "threshold": repr(head.threshold), "prompt": head.prompt, "adapter": head.adapter}
-    save_file({"weights": head.weights.astype(np.float32)}, str(directory / FILE), {"schema": "daywatch.evidence-head/1", **told})
+    told = {"schema": _SCHEMA, "threshold": repr(head.threshold), "prompt": head.prompt, "adapter": head.adapter}
+    save_file({"first": head.first, "second": head.second}, str(directory / FILE), told)
+    (directory / FILE).chmod(0o644)  # safetensors makes files for their owner alone
 
 
 def read_head(directory: Path) -> EvidenceHead | None:
@@ -105,70 +122,89 @@ def read_head(directory: Path) -> EvidenceHead | None:
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError("too large")
         with safe_open(str(path), framework="numpy") as file:
-            told, weights = file.metadata(), file.get_tensor("weights")
-        if told["schema"] != "daywatch.evidence-head/1" or weights.ndim != 1 or not np.isfinite(weights).all():
+            told, first, second = file.metadata(), file.get_tensor("first"), file.get_tensor("second")
+        if (
+            told["schema"] != _SCHEMA
+            or second.shape != (first.shape[1] + 1,)
+            or not np.isfinite(first).all()
+            or not np.isfinite(second).all()
+        ):
             raise ValueError("another schema")
-        return EvidenceHead(weights, float(told["shift"]), float(told["threshold"]), told["prompt"], told["adapter"])
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        return EvidenceHead(first, second, float(told["threshold"]), told["prompt"], told["adapter"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ConfigurationError(
             f"{path} is not what this version of Daywatch writes beside an adapter ({type(error).__name__})"
         ) from error
 
 
-def fitted_head(learn: Shown, check: Shown, prompt: str, adapter: str) -> tuple[EvidenceHead, dict[str, float]]:
-    """Fit a head on accused windows, choose penalty and threshold on those of other users, and say how well it does on these.
+def fitted_head(learn: Sequence[Seen], check: Sequence[Seen], prompt: str, adapter: str) -> tuple[EvidenceHead, dict[str, float]]:
+    """Fit a head on accused windows, and say how well it does on those of other users. The threshold is the one that serves best
+    where each fifth of the users is judged by a head fitted on the others.
 
     Args:
-        learn: prompts with the states of their lines and the places that the key names.
-        check: the same of other users.
+        learn: windows to fit on.
+        check: windows of other users.
         prompt: identity of the prompts.
         adapter: identity of the adapter.
 
     Raises:
         ConfigurationError: nothing can be learned, since every line is evidence, or none.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    rows = np.concatenate([joined(states) for _, states, _ in learn]).astype(np.float64)
-    shares = np.concatenate([_shares(one, key) for one, _, key in learn])
-    sizes = np.concatenate([[number for _, number in one.lines] for one, _, _ in learn])
-    middle, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-6
+    shares = np.concatenate([_shares(one) for one in learn])
     if shares.max() == 0 or shares.min() == 1:
         raise ConfigurationError("no evidence head can be fitted: every event that prompts show is evidence, or none is")
+    fold_of = {user: place % _FOLDS for place, user in enumerate(sorted({one.user for one in learn}))}
+    judged: list[tuple[Seen, Chances]] = []
+    for fold in sorted(set(fold_of.values())):
+        others = [one for one in learn if fold_of[one.user] != fold]
+        part = _network(others or learn, prompt, adapter)
+        judged += [(one, part.chances(one.states)) for one in learn if fold_of[one.user] == fold]
+    scores = {threshold: _f1(judged, threshold) for threshold in _THRESHOLDS}
+    best = max(scores, key=lambda threshold: (scores[threshold], -abs(threshold - 0.5)))
+    head = replace(_network(learn, prompt, adapter), threshold=best)
+    figures = {"windows": len(learn), "threshold": best, "f1_crossed": scores[best], "checked": len(check)}
+    return head, figures | {"f1": _f1([(one, head.chances(one.states)) for one in check], best)}
+
+
+def _network(learn: Sequence[Seen], prompt: str, adapter: str) -> EvidenceHead:
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    rows = np.concatenate([_joined(one.states) for one in learn])
+    middle, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-6
+    scaled = torch.tensor((rows - middle) / spread, dtype=torch.float32)
     # a line of which a part is evidence counts as that much of either
-    twice, truth = np.concatenate([rows, rows]), np.repeat([True, False], len(rows))
-    weight = np.concatenate([shares, 1 - shares]) * np.concatenate([sizes, sizes])
-    heard = weight > 0
-    found: list[tuple[float, float, EvidenceHead]] = []
-    for penalty in _PENALTIES:
-        model = LogisticRegression(C=penalty, max_iter=500).fit(
-            ((twice - middle) / spread)[heard], truth[heard], sample_weight=weight[heard]
-        )
-        weights = (model.coef_[0] / spread).astype(np.float32)
-        shift = float(model.intercept_[0] - middle @ (model.coef_[0] / spread))
-        head = EvidenceHead(weights, shift, 0.5, prompt, adapter)
-        threshold, f1 = _best_threshold(head, check)
-        found.append((f1, -penalty, replace(head, threshold=threshold)))
-    f1, penalty, head = max(found, key=lambda each: each[:2])
-    return head, {"evidence_head_f1": f1, "evidence_head_c": -penalty, "evidence_head_threshold": head.threshold}
+    target = torch.tensor(np.concatenate([_shares(one) for one in learn]), dtype=torch.float32)
+    weight = torch.tensor(np.concatenate([[number for _, number in one.prompt.lines] for one in learn]), dtype=torch.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        inner, outer, drop = torch.nn.Linear(rows.shape[1], _HIDDEN), torch.nn.Linear(_HIDDEN, 1), torch.nn.Dropout(0.3)
+        optimiser = torch.optim.AdamW([*inner.parameters(), *outer.parameters()], lr=1e-3, weight_decay=1e-2)
+        for _ in range(_EPOCHS):
+            for batch in torch.randperm(len(scaled)).split(_BATCH):
+                logits = outer(drop(torch.relu(inner(drop(scaled[batch])))))[:, 0]
+                losses = binary_cross_entropy_with_logits(logits, target[batch], reduction="none") * weight[batch]
+                optimiser.zero_grad()
+                (losses.sum() / weight[batch].sum()).backward()
+                optimiser.step()
+    # the scale of the states goes into the weights
+    first = inner.weight.detach().numpy().T.astype(np.float64) / spread[:, None]
+    shift = inner.bias.detach().numpy() - middle @ first
+    second = np.append(outer.weight.detach().numpy()[0], outer.bias.detach().numpy())
+    # safetensors writes an array's memory as it lies there
+    return EvidenceHead(np.vstack([first, shift]).astype(np.float32, order="C"), second.astype(np.float32), 0.5, prompt, adapter)
 
 
-def _shares(prompt: Prompt, key: Sequence[int]) -> npt.NDArray[np.float64]:
+def _shares(one: Seen) -> Chances:
     """Which share of each line's events the key names."""
-    named = np.zeros(len(prompt.aliases))
-    named[list(key)] = 1
-    ends = np.cumsum([number for _, number in prompt.lines])
+    named = np.zeros(len(one.prompt.aliases))
+    named[list(one.key)] = 1
+    ends = np.cumsum([number for _, number in one.prompt.lines])
     return np.array([part.mean() for part in np.split(named, ends[:-1])])
 
 
-def _best_threshold(head: EvidenceHead, check: Shown) -> tuple[float, float]:
-    """The threshold with the best F1 over all citations of these prompts, the least of those that are equally good; and that F1."""
-    chances = [head.chances(states) for _, states, _ in check]
-    named = sum(len(key) for _, _, key in check)
-    scores = {}
-    for threshold in _THRESHOLDS:
-        cited = [set(places_of(prompt, one, threshold)) for one, (prompt, _, _) in zip(chances, check, strict=True)]
-        right = sum(len(places & set(key)) for places, (_, _, key) in zip(cited, check, strict=True))
-        scores[threshold] = 2 * right / max(sum(map(len, cited)) + named, 1)
-    best = max(scores, key=lambda threshold: (scores[threshold], -threshold))
-    return best, scores[best]
+def _f1(judged: Sequence[tuple[Seen, Chances]], threshold: float) -> float:
+    """F1 over all citations of these windows."""
+    cited = [set(places_of(one.prompt, chances, threshold)) for one, chances in judged]
+    right = sum(len(places & set(one.key)) for places, (one, _) in zip(cited, judged, strict=True))
+    return 2 * right / max(sum(map(len, cited)) + sum(len(one.key) for one, _ in judged), 1)

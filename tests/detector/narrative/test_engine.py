@@ -342,10 +342,15 @@ def listing(number: int, seed: int = 4) -> list[Prompt]:
     return made
 
 
-def with_head(architecture: str, threshold: float = 0.5) -> Engine:
+def head_of(adapter: str) -> EvidenceHead:
+    chance = np.random.default_rng(2)
+    first, second = chance.normal(size=(65, 8)), chance.normal(size=9)
+    return EvidenceHead(first.astype(np.float32), second.astype(np.float32), 0.5, "1:x", adapter)
+
+
+def with_head(architecture: str) -> Engine:
     made = tiny(architecture)
-    weights = np.random.default_rng(2).normal(size=64).astype(np.float32)
-    return Engine(loaded(made.model, made.tokenizer, adapter_sha256="a" * 64), head=EvidenceHead(weights, 0.0, threshold, "1:x", "a" * 64))
+    return Engine(loaded(made.model, made.tokenizer, adapter_sha256="a" * 64), head=head_of("a" * 64))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -388,6 +393,5 @@ def test_without_lines_or_events_the_head_is_not_asked() -> None:
 
 def test_a_head_of_another_adapter_is_refused() -> None:
     made = tiny("qwen2")
-    head = EvidenceHead(np.zeros(64, np.float32), 0.0, 0.5, "1:x", "b" * 64)
     with pytest.raises(ConfigurationError, match="fitted to other weights"):
-        Engine(loaded(made.model, made.tokenizer, adapter_sha256="a" * 64), head=head)
+        Engine(loaded(made.model, made.tokenizer, adapter_sha256="a" * 64), head=head_of("b" * 64))
