@@ -67,6 +67,8 @@ class Result:
     aimed: int = 0
     """Faults that struck at their moment."""
     unsynced_lost: int = 0
+    repaired: int = 0
+    """How often the store's file had to be cut off where it had become unreadable."""
     seconds: float = 0.0
     cpu_s: float = 0.0
     """Of the workers."""
@@ -567,6 +569,7 @@ class Run:
         while self.world.broker_busy:
             time.sleep(0.1)
         if self._store is not None:
+            self.result.repaired = self._store.repaired
             self._store.close()
             shutil.rmtree(self.world.directory / f"store-{self.schedule.seed}", ignore_errors=True)
         self._log.close()
