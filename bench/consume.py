@@ -26,6 +26,7 @@ from confluent_kafka import Consumer
 from stream.kafka_consumer import Place, assign_at, bounds, group_config, is_end
 from stream.kafka_source import KafkaSource
 from stream.kinds import KINDS
+from stream.memory import collect_seldom, keep_freed_memory
 
 _STANDS_POLLS = 20
 
@@ -118,8 +119,12 @@ def main() -> None:
     parser.add_argument("--timeout-ms", type=int, default=100)
     parser.add_argument("--work-ms", type=int, default=100, help="of `busy`, a batch")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a property of librdkafka's, `_` for `.`")
+    parser.add_argument("--default-gc", action="store_true", help="look for cycles as often as Python does by itself")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    keep_freed_memory()
+    if not args.default_gc:
+        collect_seldom()
     client = {"bootstrap.servers": args.bootstrap_servers}
     topics = [f"{args.namespace}.{kind.value}" for kind in KINDS]
     more: dict[str, Any] = dict(each.split("=", 1) for each in args.set)

@@ -12,7 +12,7 @@ from daywatch.cli import settings_of
 from daywatch.logs import NOTICE
 from daywatch.stopping import StopRequest
 from daywatch.watched import watched
-from stream.memory import keep_freed_memory
+from stream.memory import collect_seldom, keep_freed_memory
 from stream.notes import logger_of, note
 from stream.telemetry import NO_TELEMETRY, Telemetry
 
@@ -43,6 +43,7 @@ def window(
     may run side by side; each takes its share of the partitions. Stop it with Ctrl-C or SIGTERM: it goes on where it was.
     """
     keep_freed_memory()
+    collect_seldom()
     settings = settings_of(ctx, {"window.size": size, "window.hop": hop, "zone": zone, "window.directory": directory})
     stop = StopRequest()
     with watched(settings, "window", quiet=quiet, ask_store=_asking(settings)) as telemetry:

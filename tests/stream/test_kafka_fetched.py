@@ -12,7 +12,9 @@ from stream.log import TopicPartition
 A, B = TopicPartition("a", 0), TopicPartition("b", 1)
 
 
-def record(at: TopicPartition, offset: int, value: bytes | None = b"v", headers: list[tuple[str, bytes]] | None = None) -> Message:
+def record(
+    at: TopicPartition, offset: int, value: bytes | None = b"v", headers: list[tuple[str, str | bytes | None]] | None = None
+) -> Message:
     key, stamp = b"k%d" % offset, (1, 1000 + offset)
     return Message(topic=at.topic, partition=at.partition, offset=offset, key=key, value=value, headers=headers, timestamp=stamp)
 
@@ -77,22 +79,24 @@ def test_however_it_comes_and_goes_each_log_is_whole_and_in_order(logs: list[Top
     for at in logs:
         messages.append(record(at, next_offset[at], None if chance.random() < 0.2 else b"x" * next_offset[at]))
         next_offset[at] += chance.choice((1, 1, 1, 2))
-    waiting, came = Fetched(), {A: [], B: []}
-    taken: dict[TopicPartition, list[tuple[int, bytes | None, int]]] = {A: [], B: []}
+    waiting = Fetched()
+    came: dict[TopicPartition, list[tuple[int | None, bytes | None, int]]] = {A: [], B: []}
+    taken: dict[TopicPartition, list[tuple[int | None, bytes | None, int]]] = {A: [], B: []}
     left, turn = list(messages), 0
     while left or waiting.records:
         n = chance.randrange(1, 20)
         waiting.add(left[:n])
         for message in left[:n]:
-            came[TopicPartition(message.topic(), message.partition())].append((message.offset(), message.value(), message.timestamp()[1]))
+            at = A if message.topic() == A.topic else B
+            came[at].append((message.offset(), message.value(), message.timestamp()[1]))
         left = left[n:]
         before, limit = waiting.records, limits[turn % len(limits)]
         found, _ = waiting.take(limit)
         turn += 1
         assert sum(len(each.values) for each in found) == min(limit, before)
         for each in found:
-            rows = zip([raw.offset() for raw in each.raw], each.values, each.stamps.tolist(), strict=True)
+            rows = zip([raw.offset() for raw in each.raw], each.values, map(int, each.stamps), strict=True)
             taken[each.at] += rows
-            assert each.next_offset == taken[each.at][-1][0] + 1
+            assert each.next_offset - 1 == taken[each.at][-1][0]
     assert taken == came
     assert (waiting.records, waiting.size) == (0, 0)

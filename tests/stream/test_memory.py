@@ -1,13 +1,14 @@
 """Keeping freed memory is a request that never does harm."""
 
 import ctypes
+import gc
 import platform
 import subprocess
 import sys
 
 import pytest
 
-from stream.memory import keep_freed_memory
+from stream.memory import collect_seldom, keep_freed_memory
 
 
 def test_glibc_takes_the_request() -> None:
@@ -19,3 +20,13 @@ def test_glibc_takes_the_request() -> None:
 def test_without_such_a_library_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _name: object())
     assert keep_freed_memory() is False
+
+
+def test_cycles_are_looked_for_less_often_and_still_found() -> None:
+    before = gc.get_threshold()
+    try:
+        collect_seldom()
+        assert gc.get_threshold() == (50_000, *before[1:])
+        assert gc.isenabled()
+    finally:
+        gc.set_threshold(*before)
