@@ -253,21 +253,19 @@ class Spent:
     closings: int = 0
 
 
-def work(worker: WindowWorker, most_ahead: int = 3) -> Spent:
+def work(worker: WindowWorker, source: RecordedSource) -> Spent:
     """Let the worker run until it has nothing to do any more; a step that closes counts as closing."""
-    spent, idle = Spent(), 0
-    while idle < most_ahead:
-        windows, read, wall, cpu = worker.totals.windows, sum(worker.totals.read.values()), time.perf_counter(), time.process_time()
+    spent = Spent()
+    while not source.done:
+        windows, wall, cpu = worker.totals.windows, time.perf_counter(), time.process_time()
         worker.step()
         cpu = time.process_time() - cpu
         spent.steps.append(time.perf_counter() - wall)
-        closed, took = worker.totals.windows > windows, sum(worker.totals.read.values()) > read
-        if closed:
+        if worker.totals.windows > windows:
             spent.close_s += cpu
             spent.closings += 1
         else:
             spent.read_s += cpu
-        idle = 0 if closed or took else idle + 1
     return spent
 
 
@@ -287,15 +285,15 @@ def main() -> None:
     calendar = Calendar(WindowSpec(hop_ms=int(given.hop * HOUR_MS)))
     recording = record(given.organisation, given.events, given.partitions, given.clones, calendar)
     people = Directory.read(given.organisation / "LDAP") if given.people else None
-    store: WindowStore = RedisStore(given.store, f"bench-engine-{time.time_ns()}") if given.store else MemoryStore()  # noqa: TID251
+    store: WindowStore = RedisStore(given.store, f"bench-engine-{time.time_ns()}") if given.store else MemoryStore()
     outlet, source = KeepingOutlet(), RecordedSource(recording)
     rules = Rules(calendar, ClockSpec(max_jump_ms=2 * 86_400_000), directory=people)
-    settings = WorkerSettings(batch_records=given.batch, close_windows=given.close, idle_after_ms=None)
+    settings = WorkerSettings(batch_records=given.batch, close_windows=given.close, idle_after_ms=None, write_after_ms=1_000)
     topics = Topics(EVENTS, "bench.windows", "bench.dead-letters", given.partitions)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     worker = WindowWorker(source, outlet, store, topics, rules, settings, ManualClock(4_000_000_000_000))
     wall = time.perf_counter()
-    spent = work(worker)
+    spent = work(worker, source)
     wall = time.perf_counter() - wall
     per_million = 1e6 / recording.events
     found = {
