@@ -35,6 +35,8 @@ Brokers accept records of a megabyte by default, and one that is refused would h
 """
 _SHORT: Final = 100
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FEW_ROWS: Final = 250
+"""So few events are encoded row by row."""
 _AT_ONCE: Final = 64
 """So many records are held as Python's bytes before polars takes them over: few enough to stay in the processor's cache."""
 DESCRIBED_SCHEMA: Final[dict[str, pl.DataType]] = {"user": pl.String(), "id": pl.String(), "value": pl.String(), "n_events": pl.Int64()}
@@ -189,8 +191,7 @@ def _told(observed: Observed, shown: Ints, start_ms: Millis, zone: str, text_cap
         part = observed.part[kind]
         mine = rows[slice(*np.searchsorted(rows, (part.start, part.stop)))] - part.start
         if len(mine):
-            found = _encoded(kind, observed.frames[kind][mine], moments[len(texts) : len(texts) + len(mine)], text_cap)
-            texts += found.cast(pl.Binary).to_list()
+            texts += _encoded(kind, observed.frames[kind][mine], moments[len(texts) : len(texts) + len(mine)], text_cap)
     return texts, _in_time(observed, rows, start_ms)
 
 
@@ -202,8 +203,27 @@ def _in_time(observed: Observed, rows: Ints, start_ms: Millis) -> Ints:
     return np.searchsorted(rows, settled)
 
 
-def _encoded(kind: Kind, frame: pl.DataFrame, moments: pl.Series, text_cap: int) -> pl.Series:
+def _encoded(kind: Kind, frame: pl.DataFrame, moments: pl.Series, text_cap: int) -> list[bytes]:
     """Rows of an event frame as JSON objects; fields that are null or empty are left out, long ones are cut."""
+    work = _encoded_rows if frame.height < _FEW_ROWS else _encoded_columns
+    return work(kind, frame, moments, text_cap)
+
+
+def _encoded_rows(kind: Kind, frame: pl.DataFrame, moments: pl.Series, text_cap: int) -> list[bytes]:
+    """Row by row: what a query costs before its first row is more than a few rows cost."""
+    names = ("id", "pc", *FIELDS[kind])
+    texts = []
+    for moment, name, pc, *values in zip(moments.to_list(), *(frame[name].to_list() for name in names), strict=True):
+        event = {"kind": kind.value, "id": name, "ts": moment, "pc": pc or ""}
+        for field, value in zip(FIELDS[kind], values, strict=True):
+            if value is not None and value != "":
+                event[field] = value if isinstance(value, int) or len(value) <= text_cap else value[:text_cap] + "…"
+        texts.append(orjson.dumps(event))
+    return texts
+
+
+def _encoded_columns(kind: Kind, frame: pl.DataFrame, moments: pl.Series, text_cap: int) -> list[bytes]:
+    """All rows at once."""
     sizes = frame.select(pl.col(_TEXTS[kind]).str.len_bytes())
     columns: list[pl.Expr | pl.Series] = [pl.lit(kind.value).alias("kind"), pl.col("id"), moments.alias("ts"), pl.col("pc").fill_null("")]
     gaps = []
@@ -227,7 +247,8 @@ def _encoded(kind: Kind, frame: pl.DataFrame, moments: pl.Series, text_cap: int)
     for name in gaps:
         # a text in the JSON has its own quotation marks escaped, so this pattern matches whole members only
         text = text.str.replace(f',"{name}":null', "", literal=True)
-    return frame.select(text.alias("text")).to_series()
+    found: list[bytes] = frame.select(text.cast(pl.Binary).alias("text")).to_series().to_list()
+    return found
 
 
 _TEXTS: Final = {kind: [name for name, dtype in FIELDS[kind].items() if dtype == pl.String()] for kind in KINDS}
@@ -283,14 +304,15 @@ def _omitted_domains(observed: Observed, shown: Ints, cap: int) -> list[str]:
 def _top(owner: Ints, code: Ints, often: Ints, cap: int) -> Ints:
     """Places of each owner's `cap` pairs that occur most (ties: the smaller code), none that does not occur; by owner, most first."""
     some = np.flatnonzero(often > 0)
+    if not len(some):
+        return some
     order = some[np.lexsort((code[some], -often[some], owner[some]))]
     rank = np.arange(len(order)) - np.searchsorted(owner[order], owner[order])
     return order[rank < cap]
 
 
 def _names(codes: Ints, values: list[str]) -> list[str]:
-    quoted = {code: _quoted(values[code]) for code in np.unique(codes).tolist()}
-    return [quoted[code] for code in codes.tolist()]
+    return [_quoted(values[code]) for code in codes.tolist()]
 
 
 def _news(facts: Facts, cap: int) -> list[str]:
@@ -310,6 +332,8 @@ def _news(facts: Facts, cap: int) -> list[str]:
         # the empty text comes first among distinct values; it is no name of anything
         named = pairs.code > 0 if values and not values[0] else True
         chosen = _top(pairs.owner, pairs.code, pairs.often * (new & named), cap)
+        if not len(chosen):
+            continue
         owner, names = pairs.owner[chosen], _names(pairs.code[chosen], values)
         begins = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()
         for begin, end in pairwise([*begins, len(owner)]):

@@ -452,9 +452,15 @@ def _mails(frame: pl.DataFrame) -> Mails:
         has_personal=np.bincount(mail[personal & outside], minlength=n) > 0,
         has_own=np.bincount(mail[own], minlength=n) > 0,
         has_employer=np.bincount(mail[employer], minlength=n) > 0,
-        size=frame["size"].fill_null(0).to_numpy(),
-        attachments=frame["attachments"].fill_null(0).to_numpy(),
+        size=_known(frame["size"]),
+        attachments=_known(frame["attachments"]),
     )
+
+
+def _known(numbers: pl.Series) -> Ints:
+    """Whole numbers, 0 for those that are not known."""
+    found: Ints = (numbers.fill_null(0) if numbers.null_count() else numbers).to_numpy()
+    return found
 
 
 def _own_looking(address: Texts, sender: Texts, by: Ints, candidate: Flags) -> Flags:

@@ -255,6 +255,7 @@ class Profiles:
         Raises:
             UnreadableProfile: a blob is of another version or damaged.
         """
+        self._facts = None
         for user, blob in blobs:
             if blob and blob[0] > VERSION:
                 raise UnreadableProfile(of_later_version("a stored profile", blob[0], VERSION))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.kinds import KINDS, Kind, frame_schema
+from stream.kinds import FIELDS, KINDS, Kind, frame_schema
 from windowing.calendar import DAY_MS, Calendar, WindowSpec
-from windowing.describe import DescribeSettings, describe
+from windowing.describe import DescribeSettings, _encoded_columns, _encoded_rows, describe
 from windowing.profiles import Profiles
 from windowing.record import is_intact, json_schema, parse_window
 
@@ -232,3 +232,40 @@ def test_hostile_texts_do_not_make_a_record_that_brokers_refuse() -> None:
     assert {len(str(event["content"])) for event in ana.events if event["kind"] == Kind.EMAIL} == {101}
     # who is described beside somebody hostile is cut no shorter
     assert [len(str(event["url"])) for event in bob.events] == [2001]
+
+
+ANY_TEXT = st.none() | st.just("") | st.text(max_size=8) | st.sampled_from(['","content":null', '\x00\x1f\x7f\u2028\\"', "ünï" * 4])
+
+
+@settings(max_examples=60, deadline=None)
+@given(kind=st.sampled_from(KINDS), data=st.data(), cap=st.integers(0, 9))
+def test_events_are_encoded_alike_row_by_row_and_all_at_once(kind: Kind, data: st.DataObject, cap: int) -> None:
+    any_value = {
+        name: ANY_TEXT if dtype == pl.String() else st.none() | st.integers(-(2**63), 2**63 - 1) for name, dtype in FIELDS[kind].items()
+    }
+    rows = data.draw(st.lists(st.fixed_dictionaries({"id": st.text(max_size=5), "pc": ANY_TEXT, **any_value}), min_size=1, max_size=8))
+    frame = pl.DataFrame([{"user": "ana", "ts": 0, **row} for row in rows], schema=frame_schema(kind))
+    moments = pl.Series([f"2010-01-04T08:00:0{n}+00:00" for n in range(len(rows))])
+    found = _encoded_rows(kind, frame, moments, cap)
+    assert found == _encoded_columns(kind, frame, moments, cap)
+    for row, text in zip(rows, found, strict=True):
+        event = orjson.loads(text)
+        assert (event["id"], event["pc"]) == (row["id"], row["pc"] or "")
+        assert set(event) - {"kind", "id", "ts", "pc"} == {name for name in FIELDS[kind] if row[name] not in (None, "")}
+
+
+@pytest.mark.parametrize("between", ["nothing", "another's profile comes", "one is forgotten"])
+def test_folding_what_was_just_described_is_folding(between: str) -> None:
+    calendar, day = daily(), DAY0 + 9
+    events, users = organisation(4, 6, day), [f"USR{n:04d}" for n in range(6)]
+    described, plain = learned(calendar, 9, seed=4), learned(calendar, 9, seed=4)
+    texts(events, described, day)
+    for profiles in (described, plain):
+        if between == "one is forgotten":
+            profiles.forget("USR0002")
+        elif between == "another's profile comes":
+            profiles.load(learned(calendar, 3, seed=5).dump(["USR0003"]))
+        profiles.fold(events, day)
+    assert described.dump(users) == plain.dump(users)
+    later = organisation(4, 6, day + 1)
+    assert texts(later, described, day + 1) == texts(later, plain, day + 1)
