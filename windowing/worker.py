@@ -51,6 +51,8 @@ __all__ = ["Totals", "WindowWorker", "WorkerSettings"]
 
 _MOST_FAILURES: Final = 60
 _TELL_EVERY_MS: Final[Millis] = 10_000
+_TELL_SHARE: Final = 50
+"""Of so many parts of a worker's time, telling where it stands takes one at most."""
 
 
 class WindowWorker:
@@ -74,7 +76,7 @@ class WindowWorker:
         self._claims, self._ends = Claims(self._cycle), Ends(self._cycle)
         self._listener = Listener(self._cycle, self._ends)
         self._closer, self._reader = Closer(self._cycle, self._listener), Reader(self._cycle, self._listener)
-        self._wait, self._assignment, self._told_at_ms = wait, 0, 0
+        self._wait, self._assignment, self._tell_again_ms = wait, 0, 0
         self._log = logger_of("window")
         for each in (ASSIGNMENTS, RECOVERIES, WINDOWS_CLOSED):
             telemetry.count(each, 0)
@@ -172,11 +174,10 @@ class WindowWorker:
         self._assignment = 0
 
     def _tell(self, at_once: bool = False) -> None:
-        """Say where it stands, a few times a minute: counting open windows takes a moment."""
+        """Say where it stands, a few times a minute, and less often where counting open windows takes its time: it goes by users."""
         cycle, now = self._cycle, self._cycle.clock.now_ms()
-        if not cycle.telemetry.wanted or (not at_once and now - self._told_at_ms < _TELL_EVERY_MS):
+        if not cycle.telemetry.wanted or (not at_once and now < self._tell_again_ms):
             return
-        self._told_at_ms = now
         held = sorted(cycle.held.items())
         logs = [(cycle.at(kind, number), kind, each) for number, each in held for kind in KINDS]
         clocks = {at: each.partition.clocks[kind].at_ms for at, kind, each in logs}
@@ -189,3 +190,4 @@ class WindowWorker:
         tell(WATERMARK, {(str(number),): at_ms / 1000 for number, at_ms in watermarks.items() if at_ms != LONG_AGO})
         tell(WINDOWS_OPEN, {(str(number),): each.partition.open_windows for number, each in held})
         tell(PANES, {(str(number),): len(each.partition.panes) for number, each in held})
+        self._tell_again_ms = now + max(_TELL_EVERY_MS, _TELL_SHARE * (cycle.clock.now_ms() - now))

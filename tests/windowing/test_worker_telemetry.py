@@ -1,10 +1,12 @@
 """What a windowing worker tells of itself, compared with what its logs dictate."""
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from stream.clock import ManualClock
 from stream.errors import TransientError
 from stream.kinds import KINDS
 from stream.log import MemoryLog, MemoryOutlet, MemorySource, TopicPartition
@@ -127,3 +129,26 @@ def test_what_has_moved_to_another_worker_is_told_of_no_more() -> None:
     assert heard.numbers(PARTITIONS) == {(): 0}
     for gauge in (POSITION, CLOCK, WATERMARK, WINDOWS_OPEN):
         assert heard.numbers(gauge) == {}
+
+
+def test_a_worker_to_whom_telling_is_dear_tells_less_often() -> None:
+    log = MemoryLog([*TOPIC_OF.values(), TOPICS.windows, TOPICS.dead_letters], COUNT, ManualClock(10**12))
+    told: list[int] = []
+
+    class Dear(MemoryTelemetry):
+        """Counting for it takes a second."""
+
+        def levels(self, metric: Any, values: Any, /) -> None:
+            super().levels(metric, values)
+            if metric is LAST_TURN:
+                told.append(log.clock.now_ms())
+                clock.advance(1_000)
+
+    clock: Any = log.clock
+    source = MemorySource(log, list(TOPIC_OF.values()))
+    settings = WorkerSettings(idle_after_ms=None)
+    worker = WindowWorker(source, MemoryOutlet(log), MemoryStore(), TOPICS, RULES, settings, log.clock, lambda _s: None, Dear())
+    worker.run(lambda: log.clock.now_ms() > 10**12 + 200_000, lambda _: clock.advance(500))
+    gaps = [later - earlier for earlier, later in pairwise(told[:-1])]  # the last one is told at the end
+    assert len(gaps) > 2
+    assert min(gaps) >= 50_000
