@@ -24,6 +24,8 @@ def report(lines: Sequence[Mapping[str, Any]]) -> str:
         f"code: {', '.join(f'{commit} ({n})' for commit, n in commits.items())}",
         ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in sums.items())
         + f", {sum(line['seconds'] for line in lines) / len(lines):.0f} s a schedule",
+        f"{sum(line['aimed'] for line in lines)} faults struck in mid-sentence; power cuts took {sum(line['unsynced_lost'] for line in lines):,} bytes"
+        f" that were not synced; {sum(line['repaired'] for line in lines)} files of Redis had to be repaired",
         "",
         "| fault | times | in failed schedules |",
         "|---|---:|---:|",
