@@ -18,14 +18,14 @@ def report(lines: Sequence[Mapping[str, Any]]) -> str:
         given_up.update(line["gave_up"])
     failed = [line for line in lines if line["complaints"]]
     sums = {name: sum(line[name] for line in lines) for name in ("windows", "verdicts", "alerts", "dead_letters", "duplicates", "starts")}
+    total = {name: sum(line[name] for line in lines) for name in ("aimed", "unsynced_lost", "repaired")}
     commits = Counter(f"{line['commit']}{' with changes' if line['changed'] else ''}" for line in lines)
     text = [
         f"{len(lines)} schedules, {len({line['seed'] for line in lines})} seeds, {len(failed)} failed, {sum(faults.values())} faults",
         f"code: {', '.join(f'{commit} ({n})' for commit, n in commits.items())}",
         ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in sums.items())
         + f", {sum(line['seconds'] for line in lines) / len(lines):.0f} s a schedule",
-        f"{sum(line['aimed'] for line in lines)} faults struck in mid-sentence; power cuts took {sum(line['unsynced_lost'] for line in lines):,} bytes"
-        f" that were not synced; {sum(line['repaired'] for line in lines)} files of Redis had to be repaired",
+        f"{total['aimed']} faults struck in mid-sentence, power cuts took {total['unsynced_lost']:,} bytes, {total['repaired']} stores were repaired",
         "",
         "| fault | times | in failed schedules |",
         "|---|---:|---:|",
