@@ -25,7 +25,7 @@ def report(lines: Sequence[Mapping[str, Any]]) -> str:
         f"code: {', '.join(f'{commit} ({n})' for commit, n in commits.items())}",
         ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in sums.items())
         + f", {sum(line['seconds'] for line in lines) / len(lines):.0f} s a schedule",
-        f"{total['aimed']} faults struck in mid-sentence, power cuts took {total['unsynced_lost']:,} bytes, {total['repaired']} stores were repaired",
+        f"{total['aimed']} faults in mid-sentence, power cuts took {total['unsynced_lost']:,} bytes, {total['repaired']} repairs",
         "",
         "| fault | times | in failed schedules |",
         "|---|---:|---:|",

@@ -58,7 +58,7 @@ def test_a_report_counts_schedules_and_each_kind_of_fault_and_names_what_failed(
     line = {
         "seed": 1, "commit": "abc", "changed": False, "complaints": [], "faults": {"join": 1, "kill-store": 2}, "gave_up": {},
         "windows": 300,
-        "verdicts": 300, "alerts": 2, "dead_letters": 1, "duplicates": 3, "starts": 4, "seconds": 20.0, 
+        "verdicts": 300, "alerts": 2, "dead_letters": 1, "duplicates": 3, "starts": 4, "seconds": 20.0,
         "aimed": 1, "unsynced_lost": 10, "repaired": 0,
     }  # fmt: skip
     text = report([line, line | {"seed": 2, "complaints": ["3 windows are missing"]}])
