@@ -356,6 +356,8 @@ class Run:
 
     def _spring(self, step: Step, link: Link) -> bool:
         """What has to be done at once, in the network's thread; the rest follows in `_apply`. Whether what is being said arrives."""
+        if step in self._sprung:
+            return True  # it lay on several links, and another was first
         self._sprung.add(step)
         worker = self.workers.get(step.target)
         match step.fault:
