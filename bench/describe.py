@@ -1,9 +1,10 @@
 """How much processor time describing and folding windows takes, and how large profiles and records are.
 
-    python bench/describe.py [--users 2000] [--days 5] [--events 100] [--hop 24]
+    python bench/describe.py [--users 2000] [--days 5] [--events 100] [--hop 24] [--at-once 250]
 
 Makes people with habits (hosts, machines, correspondents) in memory, lets the profiles learn for some days, then measures
-`describe`, `fold` and `dump` over the rest, all polars threads counted. The target is 1.2 CPU-seconds per million events.
+`describe`, `fold` and `dump` over the rest, all polars threads counted. With few users at once the time of a call shows what
+a closing costs however small it is.
 """
 
 import argparse
@@ -58,6 +59,11 @@ def a_day(rng: np.random.Generator, users: int, events: int, day: int) -> dict[K
     return frames
 
 
+def cut(events: dict[Kind, pl.DataFrame], users: list[str], of: int) -> dict[Kind, pl.DataFrame]:
+    """The events of these users; all of them as they are when these users are all."""
+    return events if len(users) == of else {kind: frame.filter(pl.col("user").is_in(users)) for kind, frame in events.items()}
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -66,11 +72,12 @@ def main() -> None:
     parser.add_argument("--learn", type=int, default=10, help="days learned before")
     parser.add_argument("--events", type=int, default=100, help="events of a user in a day")
     parser.add_argument("--hop", type=int, default=24, help="hours")
+    parser.add_argument("--at-once", type=int, help="users described and folded in one call; all by default")
     given = parser.parse_args()
     calendar = Calendar(WindowSpec(hop_ms=given.hop * 3_600_000))
     profiles, rng = Profiles(calendar), np.random.default_rng(1)
     spent = dict.fromkeys(("describe", "fold", "dump"), 0.0)
-    events = records = size = 0
+    events = records = size = calls = 0
     held: dict[int, dict[Kind, pl.DataFrame]] = {}
 
     def timed(name: str, work: Callable[[], Answer]) -> Answer:
@@ -82,7 +89,7 @@ def main() -> None:
     for day in range(FIRST_DAY, FIRST_DAY + given.learn + given.days):
         if day == FIRST_DAY + given.learn:
             spent = dict.fromkeys(spent, 0.0)
-            events = records = size = 0
+            events = records = size = calls = 0
         whole = a_day(rng, given.users, given.events, day)
         events += sum(frame.height for frame in whole.values())
         a_day_panes = calendar.spec.panes_a_day
@@ -94,20 +101,24 @@ def main() -> None:
             window = pane - calendar.spec.span + 1
             inside = [held[p] for p in range(window, pane + 1) if p in held]
             joined = {kind: pl.concat([part[kind] for part in inside]) for kind in KINDS}
-            frame = timed("describe", lambda w=window, j=joined: describe(j, w, calendar, profiles, None, DescribeSettings()))  # type: ignore[misc]
-            records, size = records + frame.height, size + int(frame["value"].str.len_bytes().sum() or 0)
             done = held.pop(window, None)
-            if done:
-                timed("fold", lambda w=window, d=done: profiles.fold(d, w))  # type: ignore[misc]
-                users = pl.concat([part["user"].unique() for part in done.values()]).unique().sort().to_list()
-                timed("dump", lambda u=users: profiles.dump(u))  # type: ignore[misc]
+            for low_user in range(0, given.users, given.at_once or given.users):
+                some = [f"ABC{user:05d}" for user in range(low_user, min(low_user + (given.at_once or given.users), given.users))]
+                shown = cut(joined, some, given.users)
+                frame = timed("describe", lambda w=window, s=shown: describe(s, w, calendar, profiles, None, DescribeSettings()))  # type: ignore[misc]
+                records, size, calls = records + frame.height, size + int(frame["value"].str.len_bytes().sum() or 0), calls + 1
+                if done:
+                    # with panes as long as windows the same frames come again, as they do in the worker
+                    folded = shown if calendar.spec.span == 1 else cut(done, some, given.users)
+                    timed("fold", lambda w=window, f=folded: profiles.fold(f, w))  # type: ignore[misc]
+                    timed("dump", lambda u=some: profiles.dump(u))  # type: ignore[misc]
     blobs = [len(blob) for _, blob in profiles.dump([f"ABC{u:05d}" for u in range(given.users)])]
     millions = events / 1e6
     print(f"{events} events, {records} windows, hop {given.hop} h; CPU seconds per million events:")
     print(
         "  "
         + ", ".join(f"{name} {seconds / millions:.2f}" for name, seconds in spent.items())
-        + f", together {sum(spent.values()) / millions:.2f}"
+        + f", together {sum(spent.values()) / millions:.2f}; {1000 * sum(spent.values()) / max(calls, 1):.1f} ms a call"
     )
     print(f"  a record has {size / max(records, 1):.0f} bytes, a profile {np.mean(blobs):.0f} on average and {max(blobs)} at most")
 
