@@ -16,7 +16,8 @@ from tests.faults.schedule import Cut, Moment
 _RESET = struct.pack("ii", 1, 0)
 
 
-_EVALSHA = b"EVALSHA"
+# a script that is given a partition's profiles is the one that moves it on; a claim is not
+_MOVES_ON = (b"EVALSHA", b":profiles")
 # numbers of requests in Kafka's protocol
 _SAID = {Moment.PRODUCE: 0, Moment.OFFSETS: 28, Moment.END: 26}
 
@@ -24,7 +25,7 @@ _SAID = {Moment.PRODUCE: 0, Moment.OFFSETS: 28, Moment.END: 26}
 def says(passed: bytes, moment: Moment) -> bool:
     """Whether this is what a moment waits for: a script to Redis, or a request to Kafka (its number stands behind its length)."""
     if moment is Moment.STORE:
-        return _EVALSHA in passed
+        return all(words in passed for words in _MOVES_ON)
     return int.from_bytes(passed[4:6], "big") == _SAID[moment] and len(passed) > 8
 
 

@@ -1,5 +1,6 @@
 """One schedule from beginning to end: processes, events, faults, and then the check."""
 
+import contextlib
 import os
 import random
 import re
@@ -39,6 +40,8 @@ _BEHIND_MS = 20 * HOUR
 _PATIENCE_S = 12.0
 """How long a fault waits for its moment before it strikes at any."""
 _RESTART_S = 1.0
+_ENDED = (0, -signal.SIGTERM, -signal.SIGKILL)
+"""How a worker may end that was told to: one that has only just been started does not listen to SIGTERM yet."""
 # what a worker may end with when its servers fail it for long; whoever supervises it starts it again
 _EXPECTED = re.compile(
     r"is full \(maxmemory\)|cannot write to its disk \(MISCONF\)|is it running, and is store\.url right|no Kafka broker answers|"
@@ -291,7 +294,7 @@ class Run:
     def _end(self, worker: Worker, how: str) -> bool:
         """End a worker's process by kill or SIGTERM; whether it ended well, if that was asked for."""
         assert worker.pid is not None
-        os.kill(worker.pid, signal.SIGKILL if how == "kill" else signal.SIGTERM)
+        _send(worker.pid, signal.SIGKILL if how == "kill" else signal.SIGTERM)
         if how == "kill":
             self.world.processes.wait(worker.pid, 30)
             worker.pid = None
@@ -303,17 +306,17 @@ class Run:
         for worker in self.workers.values():
             worker.wanted = False
             if worker.pid is not None:
-                os.kill(worker.pid, signal.SIGCONT)
-                os.kill(worker.pid, signal.SIGTERM)
+                _send(worker.pid, signal.SIGCONT)
+                _send(worker.pid, signal.SIGTERM)
         for worker in self.workers.values():
             if worker.pid is None:
                 continue
             code = self.world.processes.wait(worker.pid, 30)
             if code is None:
                 self.result.complaints.append(f"a {worker.command[0]} worker does not end within 30 s of SIGTERM")
-                os.kill(worker.pid, signal.SIGKILL)
+                _send(worker.pid, signal.SIGKILL)
                 self.world.processes.wait(worker.pid, 30)
-            elif code != 0 and not _EXPECTED.search(self._last_words(worker.name)):
+            elif code not in _ENDED and not _EXPECTED.search(self._last_words(worker.name)):
                 self.result.complaints.append(f"a {worker.command[0]} worker ends with {code}: {self._last_words(worker.name)}")
             worker.pid = None
 
@@ -362,10 +365,10 @@ class Run:
         worker = self.workers.get(step.target)
         match step.fault:
             case Fault.KILL_WINDOW | Fault.KILL_DETECT if worker is not None and worker.pid is not None:
-                os.kill(worker.pid, signal.SIGKILL)
+                _send(worker.pid, signal.SIGKILL)
                 return step.arrives
             case Fault.PAUSE_WINDOW | Fault.PAUSE_DETECT if worker is not None and worker.pid is not None:
-                os.kill(worker.pid, signal.SIGSTOP)
+                _send(worker.pid, signal.SIGSTOP)
                 if not step.arrives:
                     # it arrives, but late: when the worker wakes up, and another has its partitions
                     link.cut_now(Cut.FREEZE)
@@ -412,11 +415,11 @@ class Run:
                 self._leave(worker, step)
             case Fault.PAUSE_WINDOW | Fault.PAUSE_DETECT:
                 pid, worker.paused = worker.pid, True
-                os.kill(pid, signal.SIGSTOP)
+                _send(pid, signal.SIGSTOP)
 
                 def awake() -> None:
                     worker.paused = False
-                    os.kill(pid, signal.SIGCONT)
+                    _send(pid, signal.SIGCONT)
                     for link in self._links(step) if step.moment is not Moment.ANY else ():
                         link.heal()
                     self._note(f"{worker.name} goes on")
@@ -431,16 +434,16 @@ class Run:
     def _leave(self, worker: Worker, step: Step) -> None:
         assert worker.pid is not None
         pid, worker.wanted = worker.pid, False
-        os.kill(pid, signal.SIGTERM)
+        _send(pid, signal.SIGTERM)
         told_s = self._now()
 
         def gone() -> bool:
             if (code := self.world.processes.codes.get(pid)) is None:
                 if self._now() - told_s > 60:
                     self.result.complaints.append(f"a {worker.command[0]} worker does not end within 60 s of SIGTERM")
-                    os.kill(pid, signal.SIGKILL)
+                    _send(pid, signal.SIGKILL)
                 return False
-            if code not in (0, -9) and not _EXPECTED.search(last := self._last_words(worker.name)):
+            if code not in _ENDED and not _EXPECTED.search(last := self._last_words(worker.name)):
                 self.result.complaints.append(f"a {worker.command[0]} worker ends with {code} after SIGTERM: {last}")
             self._after(step.for_s, back)
             return True
@@ -566,7 +569,7 @@ class Run:
         self.world.heal()
         for worker in self.workers.values():
             if worker.pid is not None and worker.pid not in self.world.processes.codes:
-                os.kill(worker.pid, signal.SIGKILL)
+                _send(worker.pid, signal.SIGKILL)
                 self.world.processes.wait(worker.pid, 30)
         while self.world.broker_busy:
             time.sleep(0.1)
@@ -579,6 +582,12 @@ class Run:
         own = [name for name in admin.list_topics(timeout=30).topics if name.startswith(f"{self.namespace}.")]
         for gone in admin.delete_topics(own, operation_timeout=30).values() if own else ():
             gone.result(60)
+
+
+def _send(pid: int, name: signal.Signals) -> None:
+    """Send a signal to a process that may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, name)
 
 
 def _note_it(wrote: threading.Event) -> bool:

@@ -78,7 +78,7 @@ class Moment(StrEnum):
 
     ANY = "any"
     STORE = "store"
-    """The script that moves a partition on, or claims it."""
+    """The script that moves a partition on."""
     PRODUCE = "produce"
     OFFSETS = "offsets"
     END = "end"

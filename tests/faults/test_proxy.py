@@ -97,9 +97,9 @@ def test_a_trap_springs_once_when_its_words_are_said_before_they_arrive(link: tu
     link[0].trap(Trap(Moment.STORE, spring))
     client.sendall(b"GET x")
     assert there.recv(5) == b"GET x"
-    client.sendall(b"*3 EVALSHA")
+    client.sendall(b"EVALSHA x:profiles")
     if arrives:
-        assert there.recv(10) == b"*3 EVALSHA"
+        assert there.recv(18) == b"EVALSHA x:profiles"
     else:
         assert is_gone(there)
     assert sprung == [True]
