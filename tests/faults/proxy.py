@@ -48,11 +48,19 @@ class Link:
         self._passing = asyncio.Event()
         self._passing.set()
         self._open: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._socket.getsockname()[1]
 
     async def listen(self) -> None:
-        await asyncio.start_server(self._serve, sock=self._socket)
+        self._server = await asyncio.start_server(self._serve, sock=self._socket)
+
+    def shut(self) -> None:
+        """Take nothing more, and end what is open; in the network's thread."""
+        self._passing.set()
+        if self._server is not None:
+            self._server.close()
+        self._reset_all()
 
     def cut(self, how: Cut) -> None:
         """Nothing gets through as before, until `heal`."""
@@ -110,6 +118,7 @@ class Link:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
             for pump in pumps:
                 pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
         except OSError:
             pass
         finally:
@@ -143,6 +152,7 @@ class Network:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._links: list[Link] = []
         self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
         self._thread.start()
 
@@ -150,8 +160,21 @@ class Network:
         """A new link that listens."""
         link = Link(self._loop)
         asyncio.run_coroutine_threadsafe(link.listen(), self._loop).result(10)
+        self._links.append(link)
         return link
 
     def close(self) -> None:
+        """End everything, and leave nothing open."""
+        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
+
+    async def _shut(self) -> None:
+        for link in self._links:
+            link.shut()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.05)  # aborted connections let go of their sockets in the next turns

@@ -31,7 +31,7 @@ _IMPATIENT = (
     "log.cleaner.dedupe.buffer.size=2097152", "log.index.size.max.bytes=262144",
 )  # fmt: skip
 # a broker that starts again and again: most of it is compiling, and it has little to do
-_JAVA = "-XX:TieredStopAtLevel=1"
+_JAVA = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1", "KAFKA_HEAP": "320m"}
 
 
 class Broker(ApacheKafka):
@@ -244,6 +244,9 @@ class Processes:
     def close(self) -> None:
         self._forks.kill()
         self._forks.wait()
+        for pipe in (self._forks.stdin, self._forks.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 class World:
@@ -256,8 +259,8 @@ class World:
         self.network = Network()
         self.to_broker = {part: self.network.link() for part in PARTS}
         self.to_store = {part: self.network.link() for part in PARTS if part.startswith("w")}
-        os.environ.setdefault("KAFKA_HEAP", "320m")
-        os.environ["JAVA_TOOL_OPTIONS"] = _JAVA
+        self._around = {name: os.environ.get(name) for name in _JAVA}
+        os.environ.update(_JAVA)
         shutil.rmtree(directory / "kafka", ignore_errors=True)
         self.broker = Broker(directory / "kafka", self.to_broker)
         self._broker_busy: threading.Thread | None = None
@@ -310,3 +313,7 @@ class World:
             self._broker_busy.join(120)
         self.broker.kill()
         self.network.close()
+        for name, value in self._around.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
