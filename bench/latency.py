@@ -19,11 +19,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bench.contest import REPOSITORY, ContestError, broker_of, daywatch
@@ -38,6 +39,7 @@ from windowing.clocks import LONG_AGO
 
 PARTITIONS: Final = 4
 _TICK_S: Final = 0.01
+_WARM_UP_RATE: Final = 20_000.0
 
 
 class Clocks:
@@ -116,9 +118,35 @@ def until_it_holds(log: Path) -> None:
         time.sleep(0.05)
 
 
-def produce(client: Mapping[str, Any], topics: Mapping[Kind, str], organisation: Path, count: int, rate: float, clocks: Clocks) -> float:
-    """Send the first `count` events at a pace; says by how much (seconds) the pace was missed at worst."""
-    frames = first_events(organisation, count)
+def parted(frames: dict[Kind, pl.DataFrame], count: int) -> tuple[dict[Kind, pl.DataFrame], dict[Kind, pl.DataFrame]]:
+    """The first `count` events, and the others."""
+    kept = in_order(frames).head(count)["kind"].value_counts()
+    heights = dict(zip(kept["kind"].to_list(), kept["count"].to_list(), strict=True))
+    first = {kind: frame.head(heights.get(number, 0)) for number, (kind, frame) in enumerate(frames.items())}
+    return first, {kind: frame.slice(first[kind].height) for kind, frame in frames.items()}
+
+
+def events_from(organisation: Path, since_ms: Millis, count: int) -> dict[Kind, pl.DataFrame]:
+    """The first `count` events since an instant."""
+    found = {kind: frame.filter(pl.col("ts") >= since_ms) for kind, frame in first_events(organisation, 10**12).items()}
+    return parted(found, count)[0]
+
+
+def until_caught_up(verdicts: Listener, clocks: Clocks) -> None:
+    """Wait until each partition's newest window that is due has been judged."""
+    newest = {partition: max(end for number, end in clocks.closed_at if number == partition) for partition, _ in clocks.closed_at}
+    deadline = time.monotonic() + 120
+    while newest.items() - {(partition, _end_ms(json.loads(value))) for _, partition, value in list(verdicts.heard)}:
+        if time.monotonic() > deadline:
+            raise ContestError("the workers do not catch up")
+        time.sleep(0.5)
+    time.sleep(2)
+
+
+def produce(
+    client: Mapping[str, Any], topics: Mapping[Kind, str], frames: Mapping[Kind, pl.DataFrame], rate: float, clocks: Clocks
+) -> float:
+    """Send events at a pace; says by how much (seconds) the pace was missed at worst."""
     order = in_order(frames)
     values = [encode(kind, frame) for kind, frame in frames.items()]
     users = [[user.encode() for user in frame["user"]] for frame in frames.values()]
@@ -153,8 +181,8 @@ def latencies_of(heard: Mapping[str, Listener], closed_at: Mapping[tuple[int, Mi
     """Per topic how long each record took since its window's closing event."""
     found: dict[str, list[float]] = {}
     for role, listener in heard.items():
-        ends = ((at, partition, _end_ms(json.loads(value))) for at, partition, value in listener.heard)
-        found[role] = [at - closed_at[partition, end] for at, partition, end in ends]
+        ends = ((at, (partition, _end_ms(json.loads(value)))) for at, partition, value in listener.heard)
+        found[role] = [at - closed_at[edge] for at, edge in ends if edge in closed_at]
     return found
 
 
@@ -173,8 +201,13 @@ def main() -> None:
     asked.add_argument("--rate", type=float, default=1000.0, help="events a second")
     asked.add_argument("--seconds", type=float, default=90.0)
     asked.add_argument("--hop", default="6h")
+    asked.add_argument("--warm-up", type=int, default=200_000, help="events sent before: who has no profile yet raises no alert")
+    asked.add_argument("--since", help="begin at this time of the organisation, as 2010-01-21T12:00, where there is something to alert of")
     asked.add_argument("--budget", type=float, default=200.0, help="alerts a day per 1,000 users, more than usual, to have some to measure")
     given = asked.parse_args()
+    since = int(datetime.fromisoformat(given.since).replace(tzinfo=UTC).timestamp() * 1000) if given.since else 0
+    frames = events_from(given.organisation, since, given.warm_up + int(given.rate * given.seconds))
+    before, frames = parted(frames, given.warm_up)
     with tempfile.TemporaryDirectory() as made, ExitStack() as running:
         scratch, client_of = Path(made), given.bootstrap_servers
         if client_of is None:
@@ -210,14 +243,17 @@ def main() -> None:
         for role in ("window", "detect"):
             until_it_holds(scratch / f"{role}.log")
         topics = {kind: loaded.topic(kind.value) for kind in KINDS}
-        missed = produce(client, topics, given.organisation, int(given.rate * given.seconds), given.rate, clocks)
+        produce(client, topics, before, _WARM_UP_RATE, clocks)
+        until_caught_up(heard["verdicts"], clocks)
+        live_since = time.time()
+        missed = produce(client, topics, frames, given.rate, clocks)
         time.sleep(4)
         for listener in heard.values():
             listener.stopped = True
             listener.join()
         for role in ("window", "detect"):
             sys.stderr.write((scratch / f"{role}.log").read_text(encoding="utf-8"))
-    found = latencies_of(heard, clocks.closed_at)
+    found = latencies_of(heard, {edge: at for edge, at in clocks.closed_at.items() if at >= live_since})
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = {
         "rate": given.rate,
