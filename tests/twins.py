@@ -65,7 +65,8 @@ class World:
     """Lets another worker take over, and do all that is to be done."""
     effects: list[tuple[str, frozenset[Wrong]]] = field(default_factory=list)
     """Each effect so far, and what could have gone wrong at it."""
-    older: Mapping[int, object] | None = None
+    older: list[Mapping[int, object]] = field(default_factory=list)
+    """The store as it was before its last writes, since it was synced: the oldest is what may come back."""
     epochs: dict[str, int] = field(default_factory=dict)
     """Of the producers: by transactional id."""
     pending: list[Transaction] = field(default_factory=list)
@@ -82,8 +83,8 @@ class World:
             raise fails()
         if wrong is Wrong.STALE:
             raise StaleError("not where this cycle began")
-        if wrong is Wrong.OLDER and self.older is not None:
-            self.store.come_back_as(self.older)
+        if wrong is Wrong.OLDER and self.older:
+            self.store.come_back_as(self.older[0])
         if wrong is Wrong.TAKEN_OVER:
             self.heir()
         answer = act()
@@ -136,7 +137,7 @@ class TwinStore:
         self._world.effect("fsync", frozenset({Wrong.DIES_BEFORE, Wrong.DIES_AFTER, Wrong.FAILS}), self._synced, _no_reply)
 
     def _synced(self) -> None:
-        self._world.older = self._world.store.snapshot()
+        self._world.older = []
 
     def panes(self, partition: int, panes: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
         return self._world.store.panes(partition, panes)
@@ -151,7 +152,7 @@ class TwinStore:
     def _advance(self, change: Advance) -> None:
         before = self._world.store.snapshot()
         self._world.store.advance([change])
-        self._world.older = before
+        self._world.older = [*self._world.older, before][-3:]
 
 
 class TwinProducer:
