@@ -1,6 +1,6 @@
 """Runs schedules of faults, and reports on those that have been run.
 
-    python -m tests.faults [--seeds 1-8] [--jobs 1] [--results FILE] [--report] [--again] [--exec] [--keep]
+    python -m tests.faults [--seeds 1-200] [--jobs 1] [--results FILE] [--report] [--again] [--exec] [--keep]
 
 Every schedule that has been run is one line of JSON in the results file; seeds that are there already are not run again.
 """
@@ -26,6 +26,8 @@ from tests.faults.schedule import Fault, schedule
 from tests.faults.world import World
 from tests.servers import REPOSITORY, kafka_launcher, redis_program
 
+EACH_KIND = "1,36,38,53"
+"""Seeds that show each kind of fault."""
 RESULTS = Path("faults-out/results.jsonl")
 
 
@@ -38,7 +40,7 @@ def main() -> int:
         print("needs Apache Kafka (DAYWATCH_TEST_KAFKA=DIR with the kafka launcher, Java) and redis-server", file=sys.stderr)
         return 1
     done = set() if given.again else {line["seed"] for line in read(given.results)}
-    seeds = [seed for seed in _seeds(given.seeds) if seed not in done]
+    seeds = [seed for seed in seeds_of(given.seeds) if seed not in done]
     if given.jobs > 1:
         return _in_jobs(given, seeds)
     # servers are stopped and disks let go, however it ends
@@ -145,10 +147,10 @@ def _in_jobs(given: argparse.Namespace, seeds: Sequence[int]) -> int:
     return int(any(codes))
 
 
-def _seeds(text: str) -> list[int]:
+def seeds_of(text: str) -> list[int]:
     """The seeds that a text such as `1-8,20` names.
 
-    >>> _seeds("1-3,20")
+    >>> seeds_of("1-3,20")
     [1, 2, 3, 20]
     """
     found: list[int] = []
@@ -160,7 +162,7 @@ def _seeds(text: str) -> list[int]:
 
 def _given() -> argparse.Namespace:
     options = argparse.ArgumentParser(prog="python -m tests.faults", description="Random schedules of faults against real processes.")
-    options.add_argument("--seeds", default="1-8", help="such as 1-200 or 3,17 (default 1-8)")
+    options.add_argument("--seeds", default=EACH_KIND, help=f"such as 1-200 or 3,17 (default {EACH_KIND})")
     options.add_argument("--jobs", type=int, default=1, help="how many at a time, each with its own Kafka and Redis (default 1)")
     options.add_argument("--results", type=Path, default=RESULTS, help=f"where results are appended (default {RESULTS})")
     options.add_argument("--directory", type=Path, help="where servers keep their data (default: the system's temporary directory)")
