@@ -16,8 +16,9 @@ import orjson
 from detector.baseline import Baseline
 from detector.models.loading import Loaded, load_causal
 from detector.narrative.engine import Engine
+from detector.narrative.evidence_fitting import Seen, fitted_head
 from detector.narrative.evidence_head import FILE as HEAD
-from detector.narrative.evidence_head import EvidenceHead, Seen, fitted_head, write_head
+from detector.narrative.evidence_head import EvidenceHead, write_head
 from detector.narrative.fitting import Fitted, fitted
 from detector.narrative.lessons import Curriculum, Lesson, Selection, curriculum_of
 from detector.narrative.notes import Notes, write_notes

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.narrative.evidence_head import FILE, EvidenceHead, Seen, fitted_head, places_of, read_head, write_head
+from detector.narrative.evidence_fitting import Seen, fitted_head
+from detector.narrative.evidence_head import FILE, EvidenceHead, places_of, read_head, write_head
 from detector.narrative.prompt import Prompt
 from detector.verdict import EventRef
 from stream.errors import ConfigurationError
