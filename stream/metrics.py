@@ -63,7 +63,7 @@ LABELS: Final[Mapping[str, frozenset[str] | re.Pattern[str]]] = {
     "reason": _WORD,  # codes of errors: words of the program
     "outcome": frozenset({"committed", "failed", "fenced"}),
     "step": frozenset({"read", "close", "judge"}),
-    "call": frozenset({"claim", "look", "begin", "panes", "profiles", "advance"}),
+    "call": frozenset({"claim", "look", "confirm", "begin", "panes", "profiles", "advance"}),
     "label": _WORD,  # classes of a model
     "activity": frozenset({"created", "updated", "opened", "grown", "closed"}),
     "direction": frozenset({"prompt", "answer"}),

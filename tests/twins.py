@@ -130,6 +130,10 @@ class TwinStore:
     def look(self, partition: int) -> tuple[str, str]:
         return self._world.store.look(partition)
 
+    def confirm(self, epochs: Mapping[int, int]) -> None:
+        may = frozenset({Wrong.DIES_BEFORE, Wrong.FAILS, Wrong.TAKEN_OVER})
+        self._world.effect("confirm", may, lambda: self._world.store.confirm(epochs), _no_reply)
+
     def begin(self, starts: Sequence[Start]) -> None:
         for start in starts:
             self._world.effect("begin", STORE - {Wrong.STALE}, lambda start=start: self._world.store.begin([start]), _no_reply)  # type: ignore[misc]

@@ -5,7 +5,7 @@ Recovery after a death, a hand-over, a store that came back older and a first st
 
 from collections.abc import Mapping, Sequence
 
-from stream.errors import FencedError
+from stream.errors import FencedError, StaleError
 from stream.kinds import KINDS
 from stream.log import Commit, TopicPartition
 from windowing.clocks import TopicClock
@@ -51,6 +51,7 @@ class Claims:
         Raises:
             RefusedError: store and group contradict each other, or the settings.
             FencedError: a newer owner came in between.
+            StaleError: the store came back older in between.
         """
         cycle = self._cycle
         claims = {number: cycle.store.claim(number, self._layout) for number in numbers}
@@ -64,6 +65,10 @@ class Claims:
         profiles = Profiles(cycle.rules.calendar)
         for number, claimed in claims.items():
             cycle.held[number] = self._recover(number, claimed, begun.get(number), committed, bounds, profiles)
+        # a store that came back older while its pages were read has given older panes than the place that it named before
+        if any(cycle.store.look(number) != (claims[number].at, claims[number].state) for number in claims.keys() - begun.keys()):
+            raise StaleError("the store came back older while its state was read")
+        cycle.store.confirm({number: claimed.epoch for number, claimed in claims.items()})
         cycle.source.start({
             cycle.at(kind, held.number): position
             for held in cycle.held.values() for kind, position in zip(KINDS, held.place.positions, strict=True)

@@ -88,6 +88,9 @@ class Closer:
         if not any(held.partition.due() for held in cycle.held.values()):
             return False
         began = time.perf_counter()
+        if behind := cycle.unwritten():
+            # reading has not asked the store for a while: a newer owner may have changed what these windows are held against
+            cycle.store.confirm({held.number: held.epoch for held in behind})
         moves, records = self._closings()
         if records:
             cycle.transact(records, [move.held for move in moves])

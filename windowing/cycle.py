@@ -27,6 +27,8 @@ class WorkerSettings:
 
     batch_records: int = 50_000
     close_windows: int = 1_000
+    backlog_records: int = 5_000
+    """So many in one poll are more than a live source brings in the time that a poll waits: then throughput counts, and no single event."""
     poll_ms: Millis = 100
     max_ahead_ms: Millis = 2 * 86_400_000
     idle_after_ms: Millis | None = 60_000

@@ -15,9 +15,6 @@ from windowing.findings import count_findings, findings_out
 _HEARD_MS = 10_000
 """A log must have been found at its end for so long before its silence counts."""
 
-_BACKLOG = 5_000
-"""So many records in one poll are more than a live source brings in the time that a poll waits."""
-
 
 class Listener:
     """Hears whether logs speak, for one worker."""
@@ -59,7 +56,7 @@ class Listener:
         # a long gap between two polls is this worker's own doing, not the world's silence
         passed = min(now - self._polled_at_ms, 10 * cycle.settings.poll_ms) if self._polled_at_ms is not None else 0
         self._polled_at_ms = now
-        self.behind = sum(len(found.values) for found in polled.records) >= _BACKLOG
+        self.behind = sum(len(found.values) for found in polled.records) >= cycle.settings.backlog_records
         spoke = {found.at for found in polled.records if any(value is not None for value in found.values)}
         for held in cycle.held.values():
             places = {kind: cycle.at(kind, held.number) for kind in KINDS}

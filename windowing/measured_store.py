@@ -1,7 +1,7 @@
 """A window store that tells how often it is asked and how long it takes. Changes nothing of what is asked."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -49,6 +49,11 @@ class MeasuredStore:
         """Where a partition stands, and its state."""
         with self._measured("look"):
             return self._store.look(partition)
+
+    def confirm(self, epochs: Mapping[int, int]) -> None:
+        """Return if these are still the newest owners."""
+        with self._measured("confirm"):
+            self._store.confirm(epochs)
 
     def begin(self, starts: Sequence[Start]) -> None:
         """Write starting positions."""

@@ -2,27 +2,44 @@
 
 Packing events for the store is dear, and those of a pane that closes soon need not go there at all. So what was read may wait a little
 in memory: the next closing, or a later batch, writes it. After a failure it is read again, as after the loss of the store's last second.
+
+While there is a backlog, a second thread decodes the next batch as this one is placed and its windows are closed. Decoding depends on the
+records alone and changes nothing, so a batch that was decoded in vain is thrown away.
+
+    fetching      … batch 3          batch 4          batch 5           (`stream.kafka_source`)
+    decoding        batch 2          batch 3          batch 4
+    this worker     batch 1, closing batch 2          batch 3
 """
 
 import time
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 from stream.dead_letters import dead_letter
 from stream.kinds import KINDS, Kind
-from stream.log import Out, Records, TopicPartition
+from stream.log import Out, Polled, Records, TopicPartition
 from stream.metrics import DEAD_LETTERS, EVENTS, LATE, STEP_SECONDS
 from stream.operations import Noticed
 from stream.telemetry import Beat
 from windowing.cycle import Cycle, Held, Move
 from windowing.findings import count_findings, findings_out, new_findings, notice
-from windowing.intake import Intake, Refused
+from windowing.intake import Intake, Refused, Taken
 from windowing.ledger import Place
 from windowing.listening import Listener
 from windowing.partition import Arrivals
 
 _LATE = "late"
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What one poll brought, and how to get what it decodes to."""
+
+    polled: Polled
+    taken: Callable[[], list[tuple[Kind, list[Taken]]]]
 
 
 class Reader:
@@ -31,28 +48,53 @@ class Reader:
     def __init__(self, cycle: Cycle, listener: Listener) -> None:
         self._cycle, self._listener = cycle, listener
         self._intake = Intake(cycle.topics, cycle.rules.calendar.zone, cycle.settings.limits)
+        self._decoder = ThreadPoolExecutor(1, "daywatch-decode")
+        self._next: _Batch | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a batch has been polled that has found no place yet."""
+        return self._next is not None
+
+    def forget(self) -> None:
+        """Drop what was polled: it will be read again."""
+        self._next = None
 
     def read(self, assignment: int) -> None:
         """Take a batch of the assignment that is held."""
         cycle = self._cycle
         self._listener.align()
         polled = cycle.source.poll(cycle.settings.batch_records, cycle.settings.poll_ms)
+        waiting, self._next = self._next, None
         if cycle.source.assignment()[0] != assignment:
             return  # what came belongs to an assignment that is gone; it will be read again by whoever owns it now
-        self._listener.listen(polled)
         records = [found for found in polled.records if found.at.partition in cycle.held]
-        if records:
+        if sum(len(found.values) for found in records) >= cycle.settings.backlog_records:
+            self._next = _Batch(polled, self._decoder.submit(self._decoded, records).result)
+        if waiting is not None:
+            self._use(waiting)
+        if self._next is None:
+            self._use(_Batch(polled, partial(self._decoded, records)))
+        self._listener.mark_silence()
+        self._listener.tell_silence()
+
+    def _decoded(self, records: Sequence[Records]) -> list[tuple[Kind, list[Taken]]]:
+        of_kind = {kind: [found for found in records if found.at.topic == topic] for kind, topic in self._cycle.topics.events.items()}
+        return [(kind, self._intake.take(kind, of_kind[kind])) for kind in KINDS if of_kind[kind]]
+
+    def _use(self, batch: _Batch) -> None:
+        cycle = self._cycle
+        self._listener.listen(batch.polled)
+        began = time.perf_counter()
+        if taken := batch.taken():
             cycle.telemetry.beat(Beat.BROKER)
-            began = time.perf_counter()
-            self._take(records)
+            self._take(taken)
             cycle.telemetry.observe(STEP_SECONDS, time.perf_counter() - began, step="read")
         else:
             if cycle.unwritten():
                 cycle.advance([Move(held, held.place) for held in cycle.unwritten()])
             if cycle.settings.until_done:
                 self._skip_to_ends()
-        self._listener.mark_silence()
-        self._listener.tell_silence()
 
     def _skip_to_ends(self) -> None:
         """Step over what ends a log behind its last record, a transaction's marker: others look for how far we have come."""
@@ -64,13 +106,13 @@ class Reader:
         if moves:
             self._cycle.advance(moves)
 
-    def _take(self, records: Sequence[Records]) -> None:
+    def _take(self, batch: Sequence[tuple[Kind, list[Taken]]]) -> None:
         cycle = self._cycle
         dead: list[Out] = []
         noticed: list[Noticed] = []
         reached: dict[int, dict[Kind, int]] = {}
-        for kind in KINDS:
-            for taken in self._intake.take(kind, [found for found in records if found.at.topic == cycle.topics.events[kind]]):
+        for kind, parts in batch:
+            for taken in parts:
                 found, held = taken.records, cycle.held[taken.records.at.partition]
                 refused = [*taken.refused, *_placed(held, taken.arrivals)]
                 dead += self._dead_letters(held, kind, found, refused)

@@ -156,7 +156,7 @@ def trouble(error: RedisError, server: str, url: str = "store.url") -> Transient
         return TransientError(
             f"{server}: its cluster does not hold every key at present ({type(error).__name__}); mend it if that stays so"
         )
-    if (gone := _UNREACHABLE.search(str(error))) is not None and gone[1] not in server:
+    if url == "store.url" and (gone := _UNREACHABLE.search(str(error))) is not None and gone[1] not in server:
         return TransientError(f"{server}: {gone[1]}, a server of its cluster, does not answer; is it running?")
     # the class says what happened; the text of a server's reply may quote keys
     return TransientError(f"{server}: {type(error).__name__}; is it running, and is {url} right?")

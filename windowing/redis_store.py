@@ -7,7 +7,7 @@
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -83,6 +83,16 @@ class RedisStore:
         except RedisError as error:
             raise self._unreachable(error) from error
         return _text(at or b""), _text(state or b"")
+
+    def confirm(self, epochs: Mapping[int, int]) -> None:
+        """Return if these are still the newest owners."""
+        for partition, epoch in epochs.items():
+            try:
+                (found,) = self._redis.hmget(self._key(partition, "meta"), ["epoch"])
+            except RedisError as error:
+                raise self._unreachable(error) from error
+            if _text(found or b"") != str(epoch):
+                raise FencedError(f"partition {partition} has a newer owner")
 
     def begin(self, starts: Sequence[Start]) -> None:
         """Write starting positions and wait until they are on disk."""

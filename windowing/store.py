@@ -142,6 +142,14 @@ class WindowStore(Protocol):
         """Where a partition stands and its state, without becoming its owner; both empty where nobody has begun to read."""
         ...
 
+    def confirm(self, epochs: Mapping[int, int]) -> None:
+        """Return if these are still the newest owners of these partitions.
+
+        Raises:
+            FencedError: a newer owner exists.
+        """
+        ...
+
     def begin(self, starts: Sequence[Start]) -> None:
         """Write the starting positions of partitions that have none, and return once that survives a crash.
 
@@ -197,6 +205,12 @@ class MemoryStore:
         """Where a partition stands, and its state."""
         held = self._held.get(partition, _Held())
         return held.at, held.state
+
+    def confirm(self, epochs: Mapping[int, int]) -> None:
+        """Return if these are still the newest owners."""
+        for partition, epoch in epochs.items():
+            if self._held.get(partition, _Held()).epoch != epoch:
+                raise FencedError(f"partition {partition} has a newer owner")
 
     def begin(self, starts: Sequence[Start]) -> None:
         """Write starting positions."""

@@ -165,12 +165,15 @@ class WindowWorker:
         """
         source = self._cycle.source
         generation, partitions = source.assignment()
-        if not source.joined() or generation != self._assignment or partitions != set(self._cycle.held) or self._cycle.unwritten():
+        if not source.joined() or generation != self._assignment or partitions != set(self._cycle.held):
+            return False
+        if self._cycle.unwritten() or self._reader.waiting:
             return False
         return self._ends.all_reached(self._claims.bounds)
 
     def _forget(self) -> None:
         self._cycle.held.clear()
+        self._reader.forget()
         self._assignment = 0
 
     def _tell(self, at_once: bool = False) -> None:

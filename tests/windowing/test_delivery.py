@@ -60,6 +60,10 @@ class FaultyStore:
     def look(self, partition: int) -> tuple[str, str]:
         return self._world.store.look(partition)
 
+    def confirm(self, epochs: Any) -> None:
+        self._gate()
+        self._world.store.confirm(epochs)
+
     def begin(self, starts: Sequence[Any]) -> None:
         self._gate()
         self._world.store.begin(starts)
@@ -130,6 +134,7 @@ class Life:
         settings = WorkerSettings(
             close_windows=world.rnd.randint(1, 4), max_ahead_ms=24 * HOUR, until_done=True, idle_after_ms=None,
             write_after_ms=world.rnd.choice([0, 1, 10**15]), write_after_records=world.rnd.choice([20, 10**9]),
+            backlog_records=world.rnd.choice([1, 10, 5_000]),
         )  # fmt: skip
         effects = GatedSource(world, self._gate), FaultyOutlet(world, self._gate), FaultyStore(world, self._gate)
         self._worker = WindowWorker(*effects, TOPICS, RULES, settings, world.log.clock, wait=lambda _: None)

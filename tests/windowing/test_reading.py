@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
+from stream.errors import FencedError
 from stream.kinds import KINDS, Kind
 from tests.windowing.test_worker import EVENTS, HOUR, T0, Bench
 from windowing.calendar import DAY_MS
@@ -111,3 +114,60 @@ def test_a_worker_that_runs_until_done_leaves_nothing_unwritten() -> None:
     bench, store = bench_of(T0 + HOUR, T0 + DAY_MS + HOUR)
     bench.worker(until_done=True, idle_after_ms=None, write_after_ms=HOUR).run(lambda: False)
     assert store.positions == tuple(len(bench.log.values(EVENTS[kind])) for kind in KINDS)
+
+
+def test_in_a_backlog_a_batch_is_decoded_while_the_one_before_it_is_placed() -> None:
+    bench, store = bench_of(T0 + HOUR, T0 + 2 * HOUR, T0 + DAY_MS + HOUR)
+    worker = bench.worker(idle_after_ms=None, backlog_records=5, batch_records=5)
+    worker.step()
+    # polled, and on its way through the decoder; nothing of it is known to anybody
+    assert worker._reader.waiting
+    assert not worker.done()
+    assert (store.positions, worker.totals.read[Kind.LOGON]) == ((0,) * 5, 0)
+    worker.step()
+    assert sum(store.positions) == 5
+    for _ in range(3):
+        worker.step()
+    # the last one, too, behind which there is nothing
+    assert store.positions == (3,) * 5
+    assert not worker._reader.waiting
+
+
+def test_what_was_decoded_ahead_is_dropped_when_the_partitions_are_claimed_anew() -> None:
+    bench, store = bench_of(T0 + HOUR, T0 + 2 * HOUR)
+    worker = bench.worker(idle_after_ms=None, backlog_records=5, batch_records=5)
+    worker.step()
+    worker.step()
+    assert worker._reader.waiting
+    worker._forget()
+    assert not worker._reader.waiting
+    for _ in range(4):
+        worker.step()
+    assert store.positions == (2,) * 5
+    assert {kind: worker.totals.read[kind] for kind in KINDS} == dict.fromkeys(KINDS, 2)
+
+
+def test_decoding_ahead_changes_no_window() -> None:
+    times = [T0 + n * HOUR for n in range(60)]
+    found = []
+    for backlog_records in (1, 10**9):
+        bench, store = bench_of(*times)
+        worker = bench.worker(idle_after_ms=None, until_done=True, backlog_records=backlog_records, batch_records=17)
+        worker.run(lambda: False)
+        found.append((bench.log.values("x.windows"), store.positions, worker.totals.read))
+    assert found[0] == found[1]
+    assert len(found[0][0]) >= 2
+
+
+def test_before_windows_go_out_the_store_is_asked_whether_the_partition_is_still_ours_if_reading_has_not_asked() -> None:
+    bench, store = bench_of(T0 + HOUR)
+    worker = bench.worker(idle_after_ms=None, write_after_ms=HOUR)
+    worker.step()
+    worker.step()
+    for kind in KINDS:
+        bench.event(kind, T0 + DAY_MS + HOUR, f"{kind}-next")
+    worker.step()
+    store.claim(0, "")  # somebody changes what is known of people, and makes all workers look at it anew
+    with pytest.raises(FencedError):
+        worker.step()
+    assert bench.log.values("x.windows") == []

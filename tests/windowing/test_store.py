@@ -70,7 +70,10 @@ def test_an_advance_from_elsewhere_is_stale_and_writes_nothing(store: WindowStor
 
 def test_an_older_owner_is_fenced_even_at_the_right_position(store: WindowStore) -> None:
     epoch = begun(store)
+    store.confirm({3: epoch})
     store.claim(3, "layout")
+    with pytest.raises(FencedError):
+        store.confirm({3: epoch})
     with pytest.raises(FencedError):
         store.advance([Advance(3, epoch, "start", "a", "s", appends=[(7, b"x")])])
     with pytest.raises(FencedError):

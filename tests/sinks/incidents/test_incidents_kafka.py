@@ -16,6 +16,7 @@ import pytest
 from confluent_kafka import Producer
 
 from sinks.incidents.faust_app import Correlator
+from sinks.incidents.running import run_through
 from sinks.incidents.stories import Received, Stories
 from stream.errors import TransientError
 from stream.kafka_reader import read_all
@@ -171,7 +172,7 @@ def test_killed_at_a_step_of_a_batch_its_successor_tells_the_rest_and_repeats_at
     fill(broker, namespace)
     with start(broker, namespace, when) as first:
         assert first.wait(60) == -signal.SIGKILL
-    correlator(broker, namespace).run(lambda: False)
+    run_through(lambda: correlator(broker, namespace), lambda: False)
     found, often = revisions(broker, namespace)
     assert found == expected
     # what was sent and not remembered is sent again; what was remembered is not, though its position was not committed
@@ -191,7 +192,7 @@ def test_killed_at_random_moments_no_story_is_lost_or_told_in_two_ways(
             while time.monotonic() < until:
                 pass
             process.kill()
-    correlator(broker, namespace).run(lambda: False)
+    run_through(lambda: correlator(broker, namespace), lambda: False)
     assert revisions(broker, namespace)[0] == expected
 
 
