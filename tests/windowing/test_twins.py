@@ -106,7 +106,7 @@ def test_the_undisturbed_run_is_what_the_logs_dictate_and_has_every_kind_of_effe
     assert len(EXPECTED) > 12
     assert len(sent_dead(CALM.log)) == 2
     found = Counter(name for name, _ in CALM.effects)
-    assert set(found) == {"claim", "begin", "fsync", "init", "produce", "offsets", "commit", "advance"}
+    assert set(found) == {"claim", "begin", "fsync", "init", "produce", "offsets", "commit", "advance", "confirm"}
     assert found["commit"] > 5
     assert found["advance"] > 6
 
