@@ -235,22 +235,23 @@ def run(command: Sequence[str], log: Path) -> tuple[float, float]:
     return run_all([command], [log])[0]
 
 
+def started(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+    """A process that writes to `log`, knows nothing of this one's settings, and ends with it."""
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env=bare_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            preexec_fn=dying_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
+        )
+
+
 def run_all(commands: Sequence[Sequence[str]], logs: Sequence[Path]) -> list[tuple[float, float]]:
     """Run processes side by side."""
-    children = []
-    for command, log in zip(commands, logs, strict=True):
-        with log.open("wb") as out:
-            children.append(
-                subprocess.Popen(
-                    command,
-                    cwd=REPOSITORY,
-                    env=bare_environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=subprocess.STDOUT,
-                    preexec_fn=dying_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
-                )
-            )
+    children = [started(command, log) for command, log in zip(commands, logs, strict=True)]
     return [_ended(child, log) for child, log in zip(children, logs, strict=True)]
 
 

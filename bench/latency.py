@@ -27,10 +27,10 @@ import numpy as np
 import polars as pl
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bench.contest import REPOSITORY, ContestError, broker_of, daywatch
+from bench.contest import ContestError, broker_of, daywatch, started
 from bench.workload import first_events, in_order
-from daywatch.embedded import EmbeddedStore, dying_with_parent
-from daywatch.settings import bare_environment, load
+from daywatch.embedded import EmbeddedStore
+from daywatch.settings import load
 from stream.encode import encode
 from stream.kinds import KINDS, Kind, Millis
 from stream.partitioner import partition_of
@@ -92,16 +92,7 @@ class Listener(threading.Thread):
 def worker(settings: Mapping[str, str], log: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A `daywatch` command that runs until it is told to stop."""
     pairs = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    with log.open("wb") as out:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "daywatch", *pairs, *arguments],
-            cwd=REPOSITORY,
-            env=bare_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            preexec_fn=dying_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
-        )
+    child = started([sys.executable, "-m", "daywatch", *pairs, *arguments], log)
     try:
         yield child
     finally:
