@@ -231,6 +231,9 @@ class KeepingOutlet:
         for each in records:
             self.sent.setdefault(each.at, []).append(each)
 
+    def settle(self) -> None:
+        """What is kept is out."""
+
     def close(self) -> None:
         """Nothing to let go of."""
 

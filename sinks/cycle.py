@@ -221,6 +221,8 @@ class Cycle:
             try:
                 self.step()
                 finished = self._pace.until_done and self.all_done()
+                if finished:
+                    self._outlet.settle()
                 failures = 0
             except StoppedError:
                 self._forget()
@@ -235,6 +237,7 @@ class Cycle:
                 break
         try:
             self._work.finish()
+            self._outlet.settle()
         except (StoppedError, TransientError):
             # whatever of it took effect, the next start finds out
             self._forget()
@@ -289,6 +292,7 @@ class Cycle:
         """Find out where the partitions stand."""
         self.held.clear()
         self._work.forget()
+        self._outlet.settle()
         commits = self._source.committed(numbers) if numbers else {}
         bounds = self._source.bounds(numbers) if numbers else {}
         self._refuse_to_double([number for number in numbers if self.at(number) not in commits])

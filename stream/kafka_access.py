@@ -5,6 +5,7 @@ times out; and whether TLS is spoken at a port, or why a certificate is not beli
 finds that out (`stream/tls.py`). Never says a user's name or a secret. Knows nothing of topics, groups or what they are for.
 """
 
+import contextlib
 import logging
 import re
 import time
@@ -156,6 +157,8 @@ class KafkaDoor:
         self._client = dict(client)
         self._complaints: deque[Complaint] = deque(maxlen=50)
         self._began = time.monotonic()
+        self.met = False
+        """Whether a broker has answered a question: from then on one that does not is starting, or away."""
         try:
             properties: dict[str, Any] = {**self._client, "error_cb": self._note}
             self.admin = AdminClient(properties, logger=quiet_logger())
@@ -192,6 +195,11 @@ class KafkaDoor:
                     patience_s *= 2  # the answer may only be slow
                 time.sleep(0.1)
 
+    def look_again(self) -> None:
+        """Find out anew which broker leads which log, if one answers."""
+        with contextlib.suppress(KafkaException):
+            self.admin.list_topics(timeout=1.0)
+
     def check(self, error: KafkaException | None = None) -> None:
         """Return if a failure may pass by itself.
 
@@ -201,7 +209,7 @@ class KafkaDoor:
         if error is not None and is_forbidden(error.args[0]):
             raise forbidden(error.args[0])
         self.admin.poll(0)
-        if not self._complaints:
+        if self.met or not self._complaints:
             return
         protocol = str(self._client.get("security.protocol", "PLAINTEXT")).upper()
         encrypted, authority = protocol.endswith("SSL"), self._client.get("ssl.ca.location")

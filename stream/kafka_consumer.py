@@ -3,12 +3,13 @@
 Knows nothing of what the records hold, nor of when a worker reads, pauses or commits.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from stream.errors import RefusedError, TransientError
@@ -27,6 +28,9 @@ _MISSING = frozenset(
         KafkaError._NOENT,  # noqa: SLF001
     }
 )
+
+_MOVED = frozenset({KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION})
+"""A log has another leader, or the same one anew; the library's admin client does not look for it by itself (2.16)."""
 
 _MADE_JUST_NOW_S = 3.0
 """So long may a topic that was made a moment ago be unknown."""
@@ -114,18 +118,35 @@ def bounds(
         ConfigurationError: the broker does not let us in, or not look at a topic.
         TransientError: no answer in time.
     """
-    door = _door(client)
-    asked = [TopicPartition(*place) for place in places]
-
-    def ask(spec: OffsetSpec, left_s: float) -> dict[Place, int]:
-        found = door.admin.list_offsets(dict.fromkeys(asked, spec), request_timeout=min(left_s, 10.0))
-        return {Place(at.topic, at.partition): future.result(left_s).offset for at, future in found.items()}
-
+    door, places, missing_s = _door(client), list(places), within_s if known else _MADE_JUST_NOW_S
     earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    missing_s = within_s if known else _MADE_JUST_NOW_S
-    starts = _patiently(lambda left_s: ask(earliest, left_s), within_s, "start of a log", door, missing_s)
-    ends = _patiently(lambda left_s: ask(latest, left_s), within_s, "end of a log", door, missing_s)
+    starts = _patiently(lambda left_s: _offsets(door, places, earliest, left_s), within_s, "start of a log", door, missing_s)
+    ends = _patiently(lambda left_s: _offsets(door, places, latest, left_s), within_s, "end of a log", door, missing_s)
     return {place: Bounds(max(starts[place], 0), max(ends[place], 0)) for place in starts}
+
+
+def ends_of(door: KafkaDoor, places: Iterable[Place], within_s: float = 5.0, *, committed: bool = False) -> dict[Place, int]:
+    """Where each topic-partition ends now; `committed`: where that ends which readers of committed records may see.
+
+    Raises:
+        RefusedError, ConfigurationError, TransientError: as `bounds`.
+    """
+    latest, places = OffsetSpec.latest(), list(places)  # type: ignore[no-untyped-call]
+    isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+    # who asks this has seen these logs: only waiting can help
+    return _patiently(lambda left_s: _offsets(door, places, latest, left_s, isolation), within_s, "end of a log", door, math.inf)
+
+
+def _offsets(
+    door: KafkaDoor,
+    places: Iterable[Place],
+    spec: OffsetSpec,
+    left_s: float,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> dict[Place, int]:
+    asked = {TopicPartition(*place): spec for place in places}
+    found = door.admin.list_offsets(asked, isolation_level=isolation, request_timeout=min(left_s, 10.0))
+    return {Place(at.topic, at.partition): future.result(left_s).offset for at, future in found.items()}
 
 
 def partitions_of(client: Mapping[str, Any] | KafkaDoor, topic: str, within_s: float = 30.0) -> int:
@@ -221,14 +242,16 @@ def _patiently(
     while True:
         gone_s = time.monotonic() - began
         try:
-            return ask(max(within_s - gone_s, 0.5))
+            answer = ask(max(within_s - gone_s, 0.5))
         except KafkaException as error:
             cause: KafkaError = error.args[0]
             if is_forbidden(cause):
                 raise forbidden(cause) from error
             if door is not None:
                 door.check()
-            if cause.code() in _MISSING and gone_s >= min(missing_s, within_s):
+                if cause.code() in _MOVED:
+                    door.look_again()
+            if cause.code() in _MISSING and gone_s >= missing_s:
                 raise RefusedError("a topic is missing; create the topics with `daywatch topics create`") from error
             if gone_s >= within_s and cause.code() in _AWAY:
                 asked = f"asked for {what} for {within_s:.0f} s: {cause.name()}"
@@ -236,3 +259,7 @@ def _patiently(
             if gone_s >= within_s:
                 raise TransientError(f"no {what} from Kafka within {within_s:.0f} s: {cause.name()}") from error
             time.sleep(0.1)
+        else:
+            if door is not None:
+                door.met = True
+            return answer

@@ -298,6 +298,10 @@ class KafkaOutlet:
         offsets = [Assigned(at.topic, at.partition, commit.offset, commit.note) for at, commit in commits.items()]
         self._producer.transact(outgoing, offsets, group)
 
+    def settle(self) -> None:
+        """Return when the last transaction has ended in its logs."""
+        self._producer.settle()
+
     def close(self) -> None:
         """Let go of the producer."""
         self._producer.discard()

@@ -5,10 +5,17 @@ it failed or nobody knows (`TransientError`: drop what is in memory and recover 
 transactional id exists (`FencedError`: stop). After either error the old producer is gone: librdkafka lacks KIP-890, so one whose
 EndTxn timed out may commit late or hang. `reopen` makes a new one, whose start ends whatever the old one left pending.
 
+And a commit that was acknowledged may still be forgotten. The coordinator acknowledges it before it writes the end of the transaction
+(a marker) into each log. Dies it in between, it writes them when it is back, but passes over logs that have no leader at that moment and
+calls the transaction complete all the same (Apache Kafka 4.3, "likely deleted already"; a single broker that comes back soon after
+`kill -9` does so every time). What was written then lies open, unreadable, until the next transaction of this id ends it, its own way.
+So nothing may rest on a transaction before it has ended in its logs: `settle` looks, and takes one back that does not end.
+
 Knows nothing of windows, verdicts, or where the offsets come from.
 """
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,11 +24,15 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from stream.errors import ConfigurationError, FencedError, TransientError
-from stream.kafka_access import forbidden, is_forbidden, quiet_logger
+from stream.kafka_access import KafkaDoor, forbidden, is_forbidden, quiet_logger
+from stream.kafka_consumer import Place, ends_of
+from stream.notes import logger_of, note
 
 TRANSACTION_TIMEOUT_MS = 10_000
 _GRACE_S = 3.0
 _REOPEN_AT_ONCE_S = 5.0
+_ENDS_WITHIN_S = 3.0
+_LOG = logger_of("kafka")
 
 # what the broker says to a producer whose transactional id somebody else has taken - or whose transaction it has timed out itself
 _FENCING = frozenset(
@@ -81,14 +92,23 @@ class TransactionalProducer:
         *,
         make: Callable[[dict[str, Any]], Producer] = Producer,
         on_log: Any = None,
+        still_open: "StillOpen | None" = None,
     ) -> None:
-        """Say how to connect; `reopen` (or the first `transact`) does it. `on_log` is a `logging.Logger` for librdkafka's messages."""
+        """Say how to connect; `reopen` (or the first `transact`) does it.
+
+        `on_log` is a `logging.Logger` for librdkafka's messages. Without `still_open`, as for a broker that is never restarted, no
+        transaction is looked after once it has been acknowledged.
+        """
         self._config = transactional_config(client, transactional_id)
         # otherwise the library writes what ends a producer to standard error, besides the exception that says it
         self._config["logger"] = on_log if on_log is not None else quiet_logger()
         self._make = make
         self._producer: Producer | None = None
         self._failures: list[KafkaError] = []
+        self._still_open = still_open
+        self._written: dict[Place, int | None] = {}
+        """Where the last transaction has written, and the offset of its last record there once that is known."""
+        self._offsets: tuple[Sequence[TopicPartition], Any] = ((), None)
 
     def reopen(self, within_s: float = 60.0) -> None:
         """Put a new producer in the place of the old one. On return no transaction of this transactional id is pending.
@@ -133,6 +153,7 @@ class TransactionalProducer:
             FencedError: another producer has taken this transactional id.
             ConfigurationError: the broker does not allow it.
         """
+        self.settle()
         if self._producer is None:
             self.reopen()
         producer = self._producer
@@ -156,10 +177,63 @@ class TransactionalProducer:
             self.discard()
             raise
 
+    def settle(self) -> None:
+        """Return when the last transaction has ended in its logs: committed for good, or gone if it had failed.
+
+        Raises:
+            TransientError: it was acknowledged and does not end; it has been taken back, so recover. Or nobody could be asked.
+            FencedError, ConfigurationError: as `transact`.
+        """
+        if self._still_open is None or not self._written:
+            return
+        if self._producer is None:
+            self.reopen(_REOPEN_AT_ONCE_S)  # what was pending ends by this
+        deadline, pause_s = None, 0.002
+        while places := self._still_open(self._written):
+            now = time.monotonic()
+            deadline = deadline or now + _ENDS_WITHIN_S
+            if now >= deadline:
+                break
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 0.1)
+        else:
+            self._written = {}
+            return
+        if any(offset is not None and place not in places for place, offset in self._written.items()):
+            # it has ended in another log, and cannot be taken back there; or an older transaction of somebody else's holds up this one
+            why = "has not ended in every log yet; if that stays so, kafka-transactions.sh find-hanging tells more"
+            raise TransientError(f"a transaction that wrote to {places[0].topic} {why}")
+        self._take_back(places)
+        self._written = {}
+        told = "the broker has forgotten the end of a transaction that it had called committed; taken back, it goes again"
+        note(_LOG, logging.WARNING, "taken-back", told, topics=sorted({place.topic for place in places}))
+        raise TransientError(told)
+
+    def _take_back(self, places: Iterable[Place]) -> None:
+        """End what lies open in these logs, and in that of the offsets, by aborting a transaction of this id that wrote to all of them."""
+        self.reopen()
+        producer = self._producer
+        assert producer is not None  # noqa: S101 - as above
+        offsets, group = self._offsets
+        try:
+            producer.begin_transaction()
+            for place in places:
+                producer.produce(place.topic, key=b"taken-back", value=None, partition=place.partition)
+            if producer.flush(TRANSACTION_TIMEOUT_MS / 1000):
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "a log takes no record"))  # noqa: SLF001
+            with contextlib.suppress(KafkaException):
+                # whatever the group thinks of the commit, its log is part of the transaction from here on
+                _watched(lambda left_s: producer.send_offsets_to_transaction(list(offsets), group, left_s), TRANSACTION_TIMEOUT_MS / 1000)
+            _watched(producer.abort_transaction, TRANSACTION_TIMEOUT_MS / 1000)
+        except KafkaException as error:
+            self.discard()
+            raise _sorted_out(error, "does not end", fenced=True) from error
+
     def _attempt(
         self, producer: Producer, records: Iterable[Outgoing], offsets: Sequence[TopicPartition], group: Any, within_s: float
     ) -> None:
         producer.begin_transaction()
+        self._offsets = offsets, group
         for record in records:
             self._produce(producer, record)
         producer.poll(0)
@@ -171,6 +245,8 @@ class TransactionalProducer:
             raise KafkaException(self._failures[0])
 
     def _produce(self, producer: Producer, record: Outgoing) -> None:
+        if record.partition >= 0:
+            self._written[Place(record.topic, record.partition)] = None
         while True:
             try:
                 producer.produce(
@@ -186,9 +262,33 @@ class TransactionalProducer:
             else:
                 return
 
-    def _on_delivery(self, error: KafkaError | None, _message: Any) -> None:
+    def _on_delivery(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:
             self._failures.append(error)
+        else:
+            self._written[Place(message.topic(), message.partition())] = message.offset()
+
+
+StillOpen = Callable[[Mapping[Place, "int | None"]], Sequence[Place]]
+"""Those of the logs in which a transaction lies open at or before that offset; None: anywhere."""
+
+
+def still_open(client: Mapping[str, Any]) -> StillOpen:
+    """Ask the broker, over a connection that is made with the first question and kept."""
+    doors: list[KafkaDoor] = []
+
+    def ask(written: Mapping[Place, int | None]) -> Sequence[Place]:
+        if not doors:
+            doors.append(KafkaDoor(client))
+            doors[0].met = True  # by the producer
+        # what was written since this end was read does no harm: the other one is read later
+        ends = {place: offset + 1 if offset is not None else None for place, offset in written.items()}
+        unknown = [place for place, end in ends.items() if end is None]
+        known = {**ends, **ends_of(doors[0], unknown)} if unknown else ends
+        stable = ends_of(doors[0], written, committed=True)
+        return [place for place, end in known.items() if stable[place] < (end or 0)]
+
+    return ask
 
 
 def _until_answered(call: Callable[[float], object], within_s: float) -> None:

@@ -130,6 +130,14 @@ class Outlet(Protocol):
         """
         ...
 
+    def settle(self) -> None:
+        """Return when what was sent last is out for good; nothing else may rest on it before.
+
+        Raises:
+            TransientError: it is not, after all; recover from what is committed.
+        """
+        ...
+
     def close(self) -> None:
         """Flush and let go."""
         ...
@@ -263,6 +271,9 @@ class MemoryOutlet:
         for record in records:
             self._log.append(*record)
         self._log.committed.update(commits)
+
+    def settle(self) -> None:
+        """What is sent is out."""
 
     def close(self) -> None:
         """Nothing to let go of."""

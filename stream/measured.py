@@ -32,6 +32,10 @@ class MeasuredOutlet:
         for topic, sent in Tally(record.at.topic for record in records).items():
             self._telemetry.count(RECORDS_SENT, sent, topic=topic)
 
+    def settle(self) -> None:
+        """Return when what was sent last is out for good."""
+        self._outlet.settle()
+
     def close(self) -> None:
         """Let go of the outlet."""
         self._outlet.close()

@@ -54,6 +54,7 @@ class Claims:
             StaleError: the store came back older in between.
         """
         cycle = self._cycle
+        cycle.outlet.settle()
         claims = {number: cycle.store.claim(number, self._layout) for number in numbers}
         for claimed in claims.values():
             check_layout(self._layout, claimed.layout)

@@ -14,7 +14,7 @@ from stream.kinds import KINDS
 from stream.log import Headers, Out, TopicPartition
 from stream.marks import encode_mark
 from stream.metrics import DUPLICATES, STEP_SECONDS, WINDOWS_CLOSED
-from windowing.cycle import Cycle, Move
+from windowing.cycle import Cycle
 from windowing.describe import describe
 from windowing.ledger import Place
 from windowing.listening import Listener
@@ -83,7 +83,7 @@ class Closer:
         self._cycle, self._listener = cycle, listener
 
     def close(self) -> bool:
-        """Send the next due windows of every partition in one transaction, then move the store on. False when nothing is due."""
+        """Send the next due windows of every partition in one transaction, then move on, and the store too. False when nothing is due."""
         cycle = self._cycle
         if not any(held.partition.due() for held in cycle.held.values()):
             return False
@@ -91,16 +91,21 @@ class Closer:
         if behind := cycle.unwritten():
             # reading has not asked the store for a while: a newer owner may have changed what these windows are held against
             cycle.store.confirm({held.number: held.epoch for held in behind})
-        moves, records = self._closings()
+        closings, records = self._closings()
+        closed = [cycle.held[number] for number in closings]
         if records:
-            cycle.transact(records, [move.held for move in moves])
-        cycle.advance(moves)
-        for closing in (closing for move in moves for closing in move.closings):
+            cycle.transact(records, closed)
+        for held in closed:
+            cycle.reach(held, Place(held.place.positions, held.partition.closed), closings[held.number])
+        # now the least is open, so that the least is packed for nothing
+        if not cycle.may_wait(closed, cycle.settings.write_after_ms):
+            cycle.write(closed)
+        for closing in (closing for each in closings.values() for closing in each):
             self._count(closing)
         cycle.telemetry.observe(STEP_SECONDS, time.perf_counter() - began, step="close")
         return True
 
-    def _closings(self) -> tuple[list[Move], list[Out]]:
+    def _closings(self) -> tuple[dict[int, list[Closing]], list[Out]]:
         """As many steps of closing as are due, for less than twice as many windows as a step may make: one transaction carries them."""
         # a step is not cut down to what is left: a window number that is closed in pieces costs more
         limit = self._cycle.settings.close_windows
@@ -120,12 +125,7 @@ class Closer:
                 closings.setdefault(number, []).append(closing)
                 records += self._outgoing(number, closing)
                 most -= max(1, len(closing.folded), closing.windows.height)
-        moves = [
-            Move(each, Place(each.place.positions, each.partition.closed), closings[each.number])
-            for each in held
-            if each.number in closings
-        ]
-        return moves, records
+        return closings, records
 
     def _outgoing(self, number: int, closing: Closing) -> list[Out]:
         at = TopicPartition(self._cycle.topics.windows, number)

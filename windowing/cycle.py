@@ -37,8 +37,8 @@ class WorkerSettings:
     trust_bounds: bool = True
     """False for a broker whose end offsets cannot be believed: a log's end is then what two polls of it say."""
     write_after_ms: Millis = 0
-    write_after_records: int = 200_000
-    """What was read is written when so much of it waits, or some of it for so long, or with what closes because of it; 0: each batch."""
+    write_after_records: int = 500_000
+    """The store is written when so many records wait for it, or something for so long, best right after a closing; 0: at once."""
 
 
 @dataclass(slots=True)
@@ -60,7 +60,10 @@ class Held:
     number: int
     epoch: int
     place: Place
-    """How far it has been read and closed; `stored` is as much of that as the store knows. After a failure the rest is read again."""
+    """How far it has been read and closed; `stored` is as much of that as the store knows.
+
+    After a failure the rest is read and closed again, and not sent again: the commit tells what is out.
+    """
     partition: Partition
     out_to: dict[Kind, int]
     """What is committed to Kafka; never goes back, whatever the store says."""
@@ -74,6 +77,9 @@ class Held:
     unwritten: int = 0
     """Records read since the store was last written."""
     unwritten_since_ms: Millis = 0
+    drops: list[int] = field(default_factory=list)
+    folded: set[str] = field(default_factory=set)
+    """Panes that closing has done with since then, and users whose profiles it has changed."""
     when_written: list[Callable[[], None]] = field(default_factory=list)
     """What waits for that: a batch that is read again after a failure is not to count twice."""
 
@@ -83,15 +89,6 @@ class Held:
     def position(self, kind: Kind) -> int:
         """The next offset to read of a kind's log."""
         return self.place.positions[KINDS.index(kind)]
-
-
-@dataclass(slots=True)
-class Move:
-    """A partition's way through one cycle: where it ends, and what was closed on the way."""
-
-    held: Held
-    to: Place
-    closings: Sequence[Closing] = ()
 
 
 @dataclass(slots=True)
@@ -126,31 +123,48 @@ class Cycle:
                 commits[self.at(kind, held.number)] = Commit(held.out_to[kind], note)
         self.outlet.transact(records, commits, self.source.group())
 
-    def advance(self, moves: Sequence[Move]) -> None:
-        """Move the store on, and with it what this worker believes of it; all partitions in one call."""
-        self.store.advance([_change(move) for move in moves])
-        for held, to in [(move.held, move.to) for move in moves]:
-            held.place = held.stored = to
+    def reach(self, held: Held, to: Place, closings: Iterable[Closing] = ()) -> None:
+        """Note how far a partition has come; the store learns of it with the next `write`."""
+        if held.place == held.stored:
+            held.unwritten_since_ms = self.clock.now_ms()
+        held.place = to
+        for closing in closings:
+            held.folded.update(closing.folded)
+            if closing.done_pane is not None:
+                held.drops.append(closing.done_pane)
+
+    def write(self, owners: Sequence[Held]) -> None:
+        """Bring the store up to where these partitions stand, all in one call, once what they have sent is out for good."""
+        self.outlet.settle()
+        self.store.advance([_change(held) for held in owners])
+        for held in owners:
+            held.stored = held.place
             held.watch.keep()
+            held.drops.clear()
+            held.folded.clear()
             held.unwritten, done, held.when_written = 0, held.when_written, []
             for each in done:
                 each()
 
     def unwritten(self) -> list[Held]:
-        """Partitions of which something has been read that the store does not know."""
+        """Partitions of which the store does not know all."""
         return [held for held in self.held.values() if held.place != held.stored]
 
+    def may_wait(self, waiting: Sequence[Held], ms: Millis) -> bool:
+        """Whether what the store does not know of these partitions is little enough to wait, and waits for less than `ms`."""
+        since_ms = min((held.unwritten_since_ms for held in waiting), default=0)
+        return sum(held.unwritten for held in waiting) < self.settings.write_after_records and self.clock.now_ms() - since_ms < ms
 
-def _change(move: Move) -> Advance:
-    held, closings = move.held, move.closings
+
+def _change(held: Held) -> Advance:
     return Advance(
         held.number,
         held.epoch,
         held.stored.encode(),
-        move.to.encode(),
+        held.place.encode(),
         encode_state(held.partition.clocks, watch=held.watch.standing()),
         appends=held.partition.take_staged(),
-        drops=[closing.done_pane for closing in closings if closing.done_pane is not None],
-        profiles=held.partition.profiles.dump(sorted({user for closing in closings for user in closing.folded})),
+        drops=held.drops,
+        profiles=held.partition.profiles.dump(sorted(held.folded)),
         habits=held.watch.learned(),
     )

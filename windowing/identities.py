@@ -129,6 +129,10 @@ class PseudonymousOutlet:
         headers = [(name, masked.id.encode() if name == "ce_id" else value) for name, value in record.headers]
         return Out(record.at, masked.pseudonym.encode(), masked.value, headers)
 
+    def settle(self) -> None:
+        """Return when what was sent last is out for good."""
+        self._outlet.settle()
+
     def close(self) -> None:
         """Flush and let go."""
         self._outlet.close()

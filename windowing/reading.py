@@ -24,7 +24,7 @@ from stream.log import Out, Polled, Records, TopicPartition
 from stream.metrics import DEAD_LETTERS, EVENTS, LATE, STEP_SECONDS
 from stream.operations import Noticed
 from stream.telemetry import Beat
-from windowing.cycle import Cycle, Held, Move
+from windowing.cycle import Cycle, Held
 from windowing.findings import count_findings, findings_out, new_findings, notice
 from windowing.intake import Intake, Refused, Taken
 from windowing.ledger import Place
@@ -91,20 +91,21 @@ class Reader:
             self._take(taken)
             cycle.telemetry.observe(STEP_SECONDS, time.perf_counter() - began, step="read")
         else:
-            if cycle.unwritten():
-                cycle.advance([Move(held, held.place) for held in cycle.unwritten()])
+            if waiting := cycle.unwritten():
+                cycle.write(waiting)
             if cycle.settings.until_done:
                 self._skip_to_ends()
 
     def _skip_to_ends(self) -> None:
         """Step over what ends a log behind its last record, a transaction's marker: others look for how far we have come."""
-        moves = []
+        moved = []
         for held in self._cycle.held.values():
             positions = tuple(max(held.position(kind), held.end_seen[kind]) for kind in KINDS)
             if positions != held.place.positions:
-                moves.append(Move(held, Place(positions, held.place.closed)))
-        if moves:
-            self._cycle.advance(moves)
+                self._cycle.reach(held, Place(positions, held.place.closed))
+                moved.append(held)
+        if moved:
+            self._cycle.write(moved)
 
     def _take(self, batch: Sequence[tuple[Kind, list[Taken]]]) -> None:
         cycle = self._cycle
@@ -128,7 +129,7 @@ class Reader:
             out = [*dead, *findings_out(cycle, operations)]
             cycle.transact(out, touched, {number: place.positions for number, place in places.items()})
         for number, place in places.items():
-            cycle.held[number].place = place
+            cycle.reach(cycle.held[number], place)
         self._write(at_once=bool(dead or said))
         count_findings(cycle, operations)
         if cycle.operations is not None:
@@ -136,8 +137,6 @@ class Reader:
 
     def _remember(self, held: Held, kind: Kind, records: int, events: int, refused: Sequence[Refused]) -> None:
         """Count a batch of one log when it has been written."""
-        if not held.unwritten:
-            held.unwritten_since_ms = self._cycle.clock.now_ms()
         held.unwritten += records
         held.when_written.append(partial(self._count, kind, events, refused))
 
@@ -148,11 +147,10 @@ class Reader:
         if not at_once and how.write_after_ms:
             # the closing that comes next writes what is due; what it closes is not packed for nothing
             waiting = [held for held in waiting if not held.partition.due()]
-            since_ms = min((held.unwritten_since_ms for held in waiting), default=0)
-            if sum(held.unwritten for held in waiting) < how.write_after_records and cycle.clock.now_ms() - since_ms < how.write_after_ms:
+            if cycle.may_wait(waiting, 2 * how.write_after_ms if self._listener.behind else how.write_after_ms):
                 return
         if waiting:
-            cycle.advance([Move(held, held.place) for held in waiting])
+            cycle.write(waiting)
 
     def _count(self, kind: Kind, read: int, refused: Sequence[Refused]) -> None:
         totals, telemetry = self._cycle.totals, self._cycle.telemetry

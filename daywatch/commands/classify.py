@@ -220,7 +220,7 @@ def _worker(
     from stream.kafka_consumer import common_partitions, partitions_of
     from stream.kafka_reader import KafkaPast
     from stream.kafka_source import KafkaOutlet, KafkaSource
-    from stream.kafka_transactions import TransactionalProducer
+    from stream.kafka_transactions import TransactionalProducer, still_open
 
     client = settings.kafka.client()
     lines, labels = names
@@ -229,11 +229,11 @@ def _worker(
     group = settings.group(f"classify.{lines}")
     name = f"{group}.{settings.instance or secrets.token_hex(4)}"
     source = KafkaSource(client, group, [lines], client_id=name, **settings.kafka.member())
-    producer = TransactionalProducer(client, name)
+    trusted = not settings.kafka.embedded
+    producer = TransactionalProducer(client, name, still_open=still_open(client) if trusted else None)
     # ends at once what a dead worker of the same instance left open, which would hold up the recovery
     producer.reopen()
     outlet = KafkaOutlet(producer)
-    trusted = not settings.kafka.embedded
     how = TriageSettings(wanted, batch, until_done=until_done, trust_bounds=trusted)
     topics = TriageTopics(lines, labels, alerts, letters, source.partitions, partitions_of(client, letters))
 

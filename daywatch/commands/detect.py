@@ -127,7 +127,7 @@ def _worker(settings: "Settings", judge: "Backend", until_done: bool, telemetry:
     from stream.kafka_consumer import common_partitions
     from stream.kafka_reader import KafkaPast
     from stream.kafka_source import KafkaOutlet, KafkaSource
-    from stream.kafka_transactions import TransactionalProducer
+    from stream.kafka_transactions import TransactionalProducer, still_open
 
     client = settings.kafka.client()
     roles = ("windows", "verdicts", "alerts", "alert_memory", "dead_letters")
@@ -135,11 +135,11 @@ def _worker(settings: "Settings", judge: "Backend", until_done: bool, telemetry:
     common_partitions(client, names.values())
     name = f"{settings.namespace}.detect.{settings.instance or secrets.token_hex(4)}"
     source = KafkaSource(client, settings.group("detect"), [names["windows"]], client_id=name, **settings.kafka.member())
-    producer = TransactionalProducer(client, name)
+    trusted = not settings.kafka.embedded
+    producer = TransactionalProducer(client, name, still_open=still_open(client) if trusted else None)
     # ends at once what a dead worker of the same instance left open, which would hold up the recovery
     producer.reopen()
     outlet = KafkaOutlet(producer)
-    trusted = not settings.kafka.embedded
     slow = settings.detect.backend != "baseline"
     batch = settings.detect.batch or (MODEL_BATCH if slow else DetectSettings().batch_windows)
     how = DetectSettings(batch_windows=batch, until_done=until_done, trust_bounds=trusted, prefetch=slow)

@@ -94,7 +94,7 @@ def build_worker(
     from daywatch.privacy import identities_of, pseudonyms_of
     from stream.clock import SystemClock
     from stream.kafka_source import KafkaOutlet, KafkaSource
-    from stream.kafka_transactions import TransactionalProducer
+    from stream.kafka_transactions import TransactionalProducer, still_open
     from stream.kinds import KINDS
     from stream.log import Outlet
     from windowing.calendar import Calendar
@@ -117,7 +117,8 @@ def build_worker(
     name = f"{settings.namespace}.window.{instance}"
     source = KafkaSource(client, settings.group("window"), list(events.values()), client_id=name, **settings.kafka.member())
     topics = Topics(events, settings.topic("windows"), settings.topic("dead_letters"), source.partitions)
-    outlet: Outlet = KafkaOutlet(TransactionalProducer(client, name))
+    ends = None if settings.kafka.embedded else still_open(client)
+    outlet: Outlet = KafkaOutlet(TransactionalProducer(client, name, still_open=ends))
     key_id, identities = None, None
     if settings.privacy.pseudonyms:
         pseudonyms, identities = pseudonyms_of(settings, source.partitions), identities_of(settings)

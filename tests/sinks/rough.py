@@ -22,6 +22,8 @@ class Flaky:
         if luck < 0.6:
             raise TransientError("committed, but the answer was lost")
 
+    def settle(self) -> None: ...
+
     def close(self) -> None: ...
 
 

@@ -30,7 +30,7 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     made: Any = worker  # wrapped from outside: the product has no hooks for tests
-    made._cycle.settings = dataclasses.replace(made._cycle.settings, close_windows=1, batch_records=40, write_after_records=40)
+    made._cycle.settings = dataclasses.replace(made._cycle.settings, close_windows=1, batch_records=40, write_after_ms=20)
     made._cycle.outlet._outlet._producer._make = stepping(reached)
     advance = made._cycle.store.advance
 

@@ -34,6 +34,8 @@ class World:
     def __init__(self, log: MemoryLog, rnd: random.Random) -> None:
         self.log, self.rnd, self.store = log, rnd, MemoryStore()
         self.pending: list[object] = []
+        self.asked = 0
+        """How often somebody has been told what is committed."""
         self.older: list[Mapping[int, object]] = []
 
     def loses_its_last_second(self) -> None:
@@ -86,13 +88,39 @@ class FaultyStore:
         self._gate()
 
 
+class Acknowledged:
+    """A transaction that a broker may still forget, as long as nobody has been told of it."""
+
+    def __init__(self, world: World, records: Sequence[Out], commits: Mapping[TopicPartition, Commit]) -> None:
+        self._world, self._asked, self._commits = world, world.asked, commits
+        self._before = {at: world.log.committed.get(at) for at in commits}
+        self._began = {record.at: len(world.log.logs[record.at]) for record in records}
+
+    def is_forgotten(self) -> bool:
+        log = self._world.log
+        if self._world.rnd.random() > 0.03 or self._world.asked != self._asked:
+            return False
+        if any(log.committed.get(at) != commit for at, commit in self._commits.items()):
+            return False  # somebody has committed more since
+        for at, begin in self._began.items():
+            del log.logs[at][begin:]
+        for at, commit in self._before.items():
+            if commit is None:
+                del log.committed[at]
+            else:
+                log.committed[at] = commit
+        return True
+
+
 class FaultyOutlet:
-    """An outlet whose transactions can hang between their offsets and their end."""
+    """An outlet whose transactions can hang between their offsets and their end, and be forgotten after it."""
 
     def __init__(self, world: World, gate: Callable[[], None]) -> None:
         self._world, self._gate, self._outlet = world, gate, MemoryOutlet(world.log)
+        self._last: Acknowledged | None = None
 
     def transact(self, records: Sequence[Out], commits: Mapping[TopicPartition, Commit], group: object) -> None:
+        self.settle()
         if group != self._world.log.generation:
             raise FencedError("a newer member owns these partitions")
         pending = object()
@@ -101,8 +129,15 @@ class FaultyOutlet:
         if pending not in self._world.pending:
             raise TransientError("timed out")
         self._world.pending.remove(pending)
+        last = Acknowledged(self._world, records, commits)
         self._outlet.transact(records, commits, self._world.log.generation)
+        self._last = last
         self._gate()
+
+    def settle(self) -> None:
+        last, self._last = self._last, None
+        if last is not None and last.is_forgotten():
+            raise TransientError("taken back")
 
     def close(self) -> None: ...
 
@@ -117,6 +152,7 @@ class GatedSource(MemorySource):
     def committed(self, partitions: Iterable[int]) -> dict[TopicPartition, Commit]:
         while self._world.pending:
             self._gate()
+        self._world.asked += 1
         return super().committed(partitions)
 
     def poll(self, limit: int, timeout_ms: int) -> Any:

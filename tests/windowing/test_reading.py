@@ -57,11 +57,11 @@ def test_events_of_a_pane_that_closes_at_once_are_not_packed_for_the_store() -> 
 
 
 def begun(**settings: Any) -> tuple[Bench, WatchedStore, WindowWorker]:
-    """A worker that has read one event of each kind; the mark that goes with that has been sent."""
+    """A worker that has read one event of each kind, and found nothing more; the mark that goes with that has been sent."""
     bench, store = bench_of(T0 + HOUR)
     worker = bench.worker(idle_after_ms=None, write_after_ms=HOUR, **settings)
-    worker.step()
-    worker.step()
+    for _ in range(3):
+        worker.step()
     assert store.positions == (1,) * 5
     return bench, store, worker
 

@@ -1,0 +1,97 @@
+"""A broker that dies between acknowledging a commit and writing its markers forgets it: nothing rests on it, and nothing is left open."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from stream.errors import TransientError
+from stream.kafka_access import KafkaDoor
+from stream.kafka_consumer import Place, committed_when_stable, ends_of, group_config
+from stream.kafka_reader import read_all
+from stream.kafka_transactions import Outgoing, TransactionalProducer, still_open
+from tests.servers import ApacheKafka, create_topics, kafka_launcher
+from tests.stepping import stepping
+
+MOST_KILLS = 5
+"""The markers are written within milliseconds of the acknowledgement: a kill may come too late, but hardly ever does."""
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[ApacheKafka]:
+    """A broker that this test may kill."""
+    launcher = kafka_launcher()
+    if launcher is None:
+        pytest.skip("needs Apache Kafka")
+    kafka = ApacheKafka(launcher, tmp_path / "kafka")
+    try:
+        kafka.start()
+        yield kafka
+    finally:
+        kafka.kill()
+
+
+def kill(kafka: ApacheKafka) -> None:
+    assert kafka.pid is not None
+    os.kill(kafka.pid, signal.SIGKILL)
+
+
+def settled(producer: TransactionalProducer) -> bool:
+    """Whether what was sent is out; False when it was taken back."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        try:
+            producer.settle()
+        except TransientError as error:
+            if "taken back" in str(error):
+                return False
+        else:
+            return True
+    raise AssertionError("it is never known")
+
+
+def test_a_commit_that_was_acknowledged_and_forgotten_is_taken_back_and_can_be_sent_again(own_kafka: ApacheKafka) -> None:
+    client = {"bootstrap.servers": own_kafka.bootstrap_servers}
+    create_topics(own_kafka.bootstrap_servers, ["in", "out"], partitions=2)
+    consumer = Consumer(group_config(client, "readers"))
+    group = consumer.consumer_group_metadata()
+    expected: list[bytes] = []
+    done: int | None = None
+    for attempt in range(MOST_KILLS):
+        value, offset = b"%d" % attempt, 10 * (attempt + 1)
+
+        def sent(producer: TransactionalProducer, value: bytes = value, offset: int = offset) -> None:
+            out = [Outgoing("out", b"k", value, 0), Outgoing("out", b"k", value, 1)]
+            producer.transact(out, [TopicPartition("in", 0, offset, "note")], group)
+
+        killing = stepping(lambda step: kill(own_kafka) if step == "committed" else None)
+        producer = TransactionalProducer(client, "writer", make=killing, still_open=still_open(client))
+        sent(producer)
+        own_kafka.restart()
+        kept = settled(producer)
+        producer.discard()
+        if kept:
+            expected += [value, value]
+            done = offset
+        found = [message.value() for batch in read_all(client, ["out"]) for message in batch]
+        assert sorted(found) == sorted(expected)
+        committed = committed_when_stable(consumer, [Place("in", 0)])
+        assert (committed[Place("in", 0)].offset if committed else None) == done
+        if not kept:
+            places = [Place("out", 0), Place("out", 1)]
+            door = KafkaDoor(client)
+            assert ends_of(door, places) == ends_of(door, places, committed=True)
+            again = TransactionalProducer(client, "writer", still_open=still_open(client))
+            sent(again)
+            again.settle()
+            found = [message.value() for batch in read_all(client, ["out"]) for message in batch]
+            assert sorted(found) == sorted([*expected, value, value])
+            assert committed_when_stable(consumer, [Place("in", 0)])[Place("in", 0)].offset == offset
+            break
+    else:
+        pytest.fail("the broker was never killed in time")
+    consumer.close()
