@@ -86,7 +86,7 @@ def group_config(client: Mapping[str, Any], group: str, **more: Any) -> dict[str
         "enable.partition.eof": True,
         "session.timeout.ms": 10_000,
         "fetch.queue.backoff.ms": 5,
-        "fetch.message.max.bytes": 4_000_000,
+        "fetch.message.max.bytes": 1_000_000,
         "queued.max.messages.kbytes": 32_768,
         **{name.replace("_", "."): value for name, value in more.items()},
         **client,

@@ -6,6 +6,7 @@ together. What a record holds depends on its user alone, so that does not show i
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import polars as pl
@@ -20,6 +21,7 @@ from windowing.ledger import Place
 from windowing.listening import Listener
 from windowing.panes import Events
 from windowing.partition import NO_WINDOWS, Closing, Due, Partition
+from windowing.reading import Reader
 
 
 def close_together(partitions: Sequence[Partition], limit: int) -> list[tuple[Partition, Closing]]:
@@ -79,19 +81,28 @@ LIVE_WINDOWS: Final = 250
 class Closer:
     """The closing half of a worker's cycle."""
 
-    def __init__(self, cycle: Cycle, listener: Listener) -> None:
-        self._cycle, self._listener = cycle, listener
+    def __init__(self, cycle: Cycle, listener: Listener, reader: Reader) -> None:
+        self._cycle, self._listener, self._reader = cycle, listener, reader
+        self._maker = ThreadPoolExecutor(1, "daywatch-close")
 
-    def close(self) -> bool:
+    def close(self, assignment: int) -> bool:
         """Send the next due windows of every partition in one transaction, then move on, and the store too. False when nothing is due."""
         cycle = self._cycle
-        if not any(held.partition.due() for held in cycle.held.values()):
+        if not self._is_time():
             return False
         began = time.perf_counter()
         if behind := cycle.unwritten():
             # reading has not asked the store for a while: a newer owner may have changed what these windows are held against
             cycle.store.confirm({held.number: held.epoch for held in behind})
-        closings, records = self._closings()
+        if self._listener.behind:
+            made = self._maker.submit(self._closings)
+            # they take a while; what comes next is fetched and decoded meanwhile
+            self._reader.read_ahead(assignment)
+            closings, records = made.result()
+            if cycle.source.assignment()[0] != assignment:
+                return True  # others may own them by now, and close them; this worker will claim anew
+        else:
+            closings, records = self._closings()
         closed = [cycle.held[number] for number in closings]
         if records:
             cycle.transact(records, closed)
@@ -104,6 +115,13 @@ class Closer:
             self._count(closing)
         cycle.telemetry.observe(STEP_SECONDS, time.perf_counter() - began, step="close")
         return True
+
+    def _is_time(self) -> bool:
+        """Whether to close now what is due; in a backlog, partitions wait for each other a little, to close together."""
+        due = [held.partition for held in self._cycle.held.values() if held.partition.due()]
+        if not self._listener.behind or len(due) == len(self._cycle.held):
+            return bool(due)
+        return any(partition.is_overdue() for partition in due)
 
     def _closings(self) -> tuple[dict[int, list[Closing]], list[Out]]:
         """As many steps of closing as are due, for less than twice as many windows as a step may make: one transaction carries them."""

@@ -218,6 +218,11 @@ class Partition:
             return False
         return self.closed < Closed(passed, 1) or (self._all_last() and self.closed < Closed(passed, 2))
 
+    def is_overdue(self) -> bool:
+        """Whether more than one window number is due."""
+        passed, window = self._passed(), self.next_window()
+        return passed is not None and window is not None and passed > window
+
     def _all_last(self) -> bool:
         return all(clock.last_ms != LONG_AGO for clock in self.clocks.values())
 

@@ -3,16 +3,18 @@
 Packing events for the store is dear, and those of a pane that closes soon need not go there at all. So what was read may wait a little
 in memory: the next closing, or a later batch, writes it. After a failure it is read again, as after the loss of the store's last second.
 
-While there is a backlog, a second thread decodes the next batch as this one is placed and its windows are closed. Decoding depends on the
-records alone and changes nothing, so a batch that was decoded in vain is thrown away.
+While there is a backlog, a second thread decodes the next batches as this one is placed and its windows are closed. Decoding depends on
+the records alone and changes nothing, so a batch that was decoded in vain is thrown away. Windows close in bursts, a day's at once;
+so that nobody waits for anybody, a few batches may lie ready.
 
-    fetching      … batch 3          batch 4          batch 5           (`stream.kafka_source`)
-    decoding        batch 2          batch 3          batch 4
+    fetching      … batch 5          batch 6          batch 7           (`stream.kafka_source`)
+    decoding        batch 2 3 4      batch 5          batch 6
     this worker     batch 1, closing batch 2          batch 3
 """
 
 import time
 from collections import Counter as Tally
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,13 +34,16 @@ from windowing.listening import Listener
 from windowing.partition import Arrivals
 
 _LATE = "late"
+_AHEAD = 3
+"""So many batches may have been polled that have found no place yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What one poll brought, and how to get what it decodes to."""
+    """What one poll brought, whether that was much, and how to get what it decodes to."""
 
     polled: Polled
+    large: bool
     taken: Callable[[], list[tuple[Kind, list[Taken]]]]
 
 
@@ -49,34 +54,50 @@ class Reader:
         self._cycle, self._listener = cycle, listener
         self._intake = Intake(cycle.topics, cycle.rules.calendar.zone, cycle.settings.limits)
         self._decoder = ThreadPoolExecutor(1, "daywatch-decode")
-        self._next: _Batch | None = None
+        self._ahead: deque[_Batch] = deque()
 
     @property
     def waiting(self) -> bool:
-        """Whether a batch has been polled that has found no place yet."""
-        return self._next is not None
+        """Whether something has been polled that has found no place yet."""
+        return bool(self._ahead)
 
     def forget(self) -> None:
         """Drop what was polled: it will be read again."""
-        self._next = None
+        self._ahead.clear()
 
     def read(self, assignment: int) -> None:
         """Take a batch of the assignment that is held."""
-        cycle = self._cycle
         self._listener.align()
-        polled = cycle.source.poll(cycle.settings.batch_records, cycle.settings.poll_ms)
-        waiting, self._next = self._next, None
-        if cycle.source.assignment()[0] != assignment:
+        if self._has_room():
+            self._poll(assignment)
+        if self._cycle.source.assignment()[0] != assignment:
             return  # what came belongs to an assignment that is gone; it will be read again by whoever owns it now
-        records = [found for found in polled.records if found.at.partition in cycle.held]
-        if sum(len(found.values) for found in records) >= cycle.settings.backlog_records:
-            self._next = _Batch(polled, self._decoder.submit(self._decoded, records).result)
-        if waiting is not None:
-            self._use(waiting)
-        if self._next is None:
-            self._use(_Batch(polled, partial(self._decoded, records)))
+        # a large one that has just come is decoded first, while the next one is polled
+        if len(self._ahead) > 1 or (self._ahead and not self._ahead[0].large):
+            self._use(self._ahead.popleft())
         self._listener.mark_silence()
         self._listener.tell_silence()
+
+    def read_ahead(self, assignment: int) -> None:
+        """Poll what may lie ready, as long as much comes; nothing of it is placed."""
+        while self._has_room() and self._poll(assignment):
+            pass
+
+    def _has_room(self) -> bool:
+        # behind a small batch nothing waits: all that there was has come
+        return not self._ahead or (self._ahead[-1].large and len(self._ahead) < _AHEAD)
+
+    def _poll(self, assignment: int) -> bool:
+        """Poll once, and let much be decoded in the background. Whether it was much, and is still ours."""
+        cycle = self._cycle
+        polled = cycle.source.poll(cycle.settings.batch_records, cycle.settings.poll_ms)
+        if cycle.source.assignment()[0] != assignment:
+            return False
+        records = [found for found in polled.records if found.at.partition in cycle.held]
+        large = sum(len(found.values) for found in records) >= cycle.settings.backlog_records
+        decoded = self._decoder.submit(self._decoded, records).result if large else partial(self._decoded, records)
+        self._ahead.append(_Batch(polled, large, decoded))
+        return large
 
     def _decoded(self, records: Sequence[Records]) -> list[tuple[Kind, list[Taken]]]:
         of_kind = {kind: [found for found in records if found.at.topic == topic] for kind, topic in self._cycle.topics.events.items()}

@@ -75,7 +75,8 @@ class WindowWorker:
         self._cycle = Cycle(source, *measured, topics, rules, settings, clock, telemetry, operations)
         self._claims, self._ends = Claims(self._cycle), Ends(self._cycle)
         self._listener = Listener(self._cycle, self._ends)
-        self._closer, self._reader = Closer(self._cycle, self._listener), Reader(self._cycle, self._listener)
+        self._reader = Reader(self._cycle, self._listener)
+        self._closer = Closer(self._cycle, self._listener, self._reader)
         self._wait, self._assignment, self._tell_again_ms = wait, 0, 0
         self._log = logger_of("window")
         for each in (ASSIGNMENTS, RECOVERIES, WINDOWS_CLOSED):
@@ -154,7 +155,7 @@ class WindowWorker:
             self._tell(at_once=True)
         if cycle.source.joined():
             cycle.telemetry.beat(Beat.GROUP)
-        if not self._closer.close():
+        if not self._closer.close(self._assignment):
             self._reader.read(self._assignment)
 
     def done(self) -> bool:

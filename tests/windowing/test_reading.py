@@ -126,7 +126,7 @@ def test_in_a_backlog_a_batch_is_decoded_while_the_one_before_it_is_placed() -> 
     assert (store.positions, worker.totals.read[Kind.LOGON]) == ((0,) * 5, 0)
     worker.step()
     assert sum(store.positions) == 5
-    for _ in range(3):
+    for _ in range(4):
         worker.step()
     # the last one, too, behind which there is nothing
     assert store.positions == (3,) * 5
