@@ -1,6 +1,9 @@
 """Partitions that close together send what each would have sent alone: nobody's window shows who else was in the call."""
 
 import random
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from stream.kinds import KINDS, Kind
 from tests.windowing.test_partition import DAY_MS, HOUR, T0, organisation, read, rules
 from windowing import partition as partition_module
-from windowing.closing import close_together
+from windowing.closing import Closer, close_together
 from windowing.partition import Closed, Closing, Partition
 from windowing.profiles import Profiles
 
@@ -147,3 +150,50 @@ def test_what_went_out_in_an_earlier_life_is_folded_and_left_out_beside_partitio
     assert sent[1] == expected[1]
     assert 0 < len(sent[0]) < len(expected[0])
     assert sent[0] == expected[0][len(expected[0]) - len(sent[0]) :]
+
+
+@dataclass
+class Standing:
+    """A partition, as far as it matters for when to close."""
+
+    windows_due: int
+
+    def due(self) -> bool:
+        return self.windows_due > 0
+
+    def is_overdue(self) -> bool:
+        return self.windows_due > 1
+
+
+@pytest.mark.parametrize(
+    ("behind", "windows_due", "expected"),
+    [
+        (False, [0, 0], False),
+        (False, [1, 0], True),
+        (True, [0, 0], False),
+        (True, [1, 0], False),
+        (True, [1, 1], True),
+        (True, [2, 0], True),
+    ],
+)
+def test_in_a_backlog_partitions_wait_for_each_other_but_for_no_more_than_a_window(
+    behind: bool, windows_due: list[int], expected: bool
+) -> None:
+    held = {number: SimpleNamespace(partition=Standing(due)) for number, due in enumerate(windows_due)}
+    cycle: Any = SimpleNamespace(held=held)
+    listener: Any = SimpleNamespace(behind=behind)
+    assert Closer(cycle, listener, None)._is_time() is expected  # type: ignore[arg-type]
+
+
+def test_a_partition_is_overdue_when_more_than_one_window_number_is_due() -> None:
+    (partition,) = partitions([3], 24 * HOUR, shared=False)
+    assert partition.is_overdue()
+    left = 0
+    while partition.is_overdue():
+        left += 1
+        close_together([partition], 1_000)
+    assert left > 1
+    assert partition.due()
+    while partition.due():
+        close_together([partition], 1_000)
+    assert not partition.is_overdue()

@@ -7,6 +7,7 @@ import pytest
 
 from stream.errors import FencedError
 from stream.kinds import KINDS, Kind
+from stream.log import MemorySource, Polled
 from tests.windowing.test_worker import EVENTS, HOUR, T0, Bench
 from windowing.calendar import DAY_MS
 from windowing.ledger import Place
@@ -114,6 +115,58 @@ def test_a_worker_that_runs_until_done_leaves_nothing_unwritten() -> None:
     bench, store = bench_of(T0 + HOUR, T0 + DAY_MS + HOUR)
     bench.worker(until_done=True, idle_after_ms=None, write_after_ms=HOUR).run(lambda: False)
     assert store.positions == tuple(len(bench.log.values(EVENTS[kind])) for kind in KINDS)
+
+
+def test_the_store_is_written_after_a_closing_when_its_time_has_come_and_what_is_out_stays_out() -> None:
+    bench, store = bench_of(T0 + HOUR, T0 + DAY_MS + HOUR)
+    worker = bench.worker(idle_after_ms=None, write_after_ms=HOUR)
+    worker.step()
+    worker.step()
+    assert len(bench.log.values("x.windows")) == 1
+    assert store.positions == (0,) * 5
+    # it dies here; who comes next reads and closes all of it again, and sends nothing twice
+    worker = bench.worker(idle_after_ms=None, write_after_ms=HOUR)
+    worker.step()
+    worker.step()
+    bench.clock.advance(2 * HOUR)
+    for kind in KINDS:
+        bench.event(kind, T0 + 2 * DAY_MS + HOUR, f"{kind}-next")
+    for _ in range(3):
+        worker.step()
+    assert store.positions == (3,) * 5
+    assert store.appended == [DAY + 2]
+    assert len(bench.log.values("x.windows")) == 2
+
+
+class MovingSource(MemorySource):
+    """Its partitions are dealt anew when it is polled the next time."""
+
+    moved, moves = 0, False
+
+    def poll(self, limit: int, timeout_ms: int) -> Polled:
+        if self.moves:
+            self.moves, self.moved = False, self.moved + 1
+        return super().poll(limit, timeout_ms)
+
+    def assignment(self) -> tuple[int, frozenset[int]]:
+        generation, partitions = super().assignment()
+        return generation + self.moved, frozenset(partitions)
+
+
+def test_windows_that_are_made_as_the_partitions_go_to_others_are_not_sent() -> None:
+    bench, _ = bench_of(T0 + HOUR, *(T0 + DAY_MS + n * HOUR for n in range(1, 8)))
+    source = MovingSource(bench.log, list(EVENTS.values()))
+    worker = bench.worker(source=source, idle_after_ms=None, backlog_records=1, batch_records=5)
+    while not any(partition.due() for partition in worker.partitions.values()):
+        worker.step()
+    assert not bench.log.values("x.windows")
+    source.moves = True
+    worker.step()
+    assert source.moved
+    assert not bench.log.values("x.windows")
+    for _ in range(12):
+        worker.step()
+    assert len(bench.log.values("x.windows")) == 1
 
 
 def test_in_a_backlog_a_batch_is_decoded_while_the_one_before_it_is_placed() -> None:
