@@ -1,11 +1,15 @@
 """How long a broker is asked again, and what is said in the end."""
 
+import socket
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from stream.errors import RefusedError, TransientError
+from stream.errors import ConfigurationError, RefusedError, TransientError
+from stream.kafka_access import Complaint, KafkaDoor
 from stream.kafka_consumer import _patiently
 
 
@@ -37,3 +41,46 @@ def test_a_topic_that_stays_unknown_is_missing(code: int) -> None:
 def test_a_broker_that_stays_away_is_said_to_be_away_and_may_be_asked_later() -> None:
     with pytest.raises(TransientError, match="no Kafka broker answers"):
         _patiently(failing(1, KafkaError._TRANSPORT), 0.0, "end of a log")
+
+
+@dataclass
+class Door:
+    """A client that counts how often it was told to look who leads which log."""
+
+    looks: int = 0
+    met: bool = False
+
+    def check(self) -> None: ...
+
+    def look_again(self) -> None:
+        self.looks += 1
+
+
+@pytest.mark.parametrize(
+    ("code", "looks"), [(KafkaError.FENCED_LEADER_EPOCH, 2), (KafkaError.NOT_LEADER_FOR_PARTITION, 2), (KafkaError._TRANSPORT, 0)]
+)
+def test_a_log_that_has_another_leader_is_looked_for(code: int, looks: int) -> None:
+    door: Any = Door()
+    assert _patiently(failing(2, code), 10.0, "end of a log", door) == "answer"
+    assert door.looks == looks
+
+
+def test_a_broker_that_has_answered_once_is_known() -> None:
+    door: Any = Door()
+    with pytest.raises(TransientError):
+        _patiently(failing(1, KafkaError._TRANSPORT), 0.0, "end of a log", door)
+    assert not door.met
+    _patiently(failing(0, KafkaError._TRANSPORT), 0.0, "end of a log", door)
+    assert door.met
+
+
+def test_a_broker_that_was_met_and_answers_nothing_is_starting_and_no_setting_is_blamed() -> None:
+    # takes connections, and says nothing: as a broker does that starts, or one that waits for a password
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        door = KafkaDoor({"bootstrap.servers": f"127.0.0.1:{silent.getsockname()[1]}", "socket.timeout.ms": 1_000})
+        door._complaints.append(Complaint(KafkaError._TRANSPORT, "Disconnected"))
+        door._began -= 60
+        with pytest.raises(ConfigurationError, match="SASL_PLAINTEXT"):
+            door.check()
+        door.met = True
+        door.check()
