@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from sinks.records import partition_lists
 from stream.clock import Clock
 from stream.dead_letters import is_letter, read_refusal
-from stream.errors import PipelineError, RefusedError, TransientError
+from stream.errors import PendingError, PipelineError, RefusedError, TransientError
 from stream.kinds import Millis
 from stream.log import Commit, MemoryLog, Out, Outlet, Polled, Records, Source, TopicPartition
 from stream.measured import MeasuredOutlet
@@ -95,6 +95,8 @@ class Reading:
     partitions: int
     results: str
     """A topic that holds records in every partition of which something has been dealt with."""
+    written: Sequence[str]
+    """Topics into whose partition of the same number something may be written, that one among them."""
     no_commit: str
     """What else there is to say, and to do, when it holds records, but the group has no position."""
     batch: int
@@ -293,7 +295,7 @@ class Cycle:
         self.held.clear()
         self._work.forget()
         self._outlet.settle()
-        commits = self._source.committed(numbers) if numbers else {}
+        commits = self._committed(numbers) if numbers else {}
         bounds = self._source.bounds(numbers) if numbers else {}
         self._refuse_to_double([number for number in numbers if self.at(number) not in commits])
         found = {number: self._found(number, commits.get(self.at(number)), bounds[self.at(number)]) for number in numbers}
@@ -307,6 +309,16 @@ class Cycle:
             what = f"holds {len(numbers)} of {self._reading.partitions} partitions of {self._reading.topic}"
             note(self._log, logging.INFO, "assigned", what, partitions=numbers, of=self._reading.partitions, topic=self._reading.topic)
             self._tell(at_once=True)
+
+    def _committed(self, numbers: Sequence[int]) -> dict[TopicPartition, Commit]:
+        try:
+            return self._source.committed(numbers)
+        except PendingError as error:
+            logs = {TopicPartition(topic, number) for topic in self._reading.written for number in numbers}
+            if self._operations is not None:
+                logs |= {self._operations.log_of(number) for number in numbers}
+            self._outlet.end_left_open(error.writers, logs, [self.at(number) for number in numbers], self._source.group())
+            raise
 
     def _refuse_to_double(self, uncommitted: Sequence[int]) -> None:
         """Refuse to answer from the start what has been answered before.

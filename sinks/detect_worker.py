@@ -126,7 +126,8 @@ class DetectWorker:
         self._past, self._backend, self._topics, self._clock, self._telemetry = past, backend, topics, clock, telemetry
         lost = ": it expires seven days after the last member left, and goes with a topic that is made anew"
         doubled = f"{lost}. Judging from the start would double them; use a new namespace, or have all judged anew (daywatch reset detect)"
-        reading = Reading("detect", topics.windows, topics.partitions, topics.verdicts, doubled, settings.batch_windows)
+        written = (topics.verdicts, topics.alerts, topics.alert_memory, topics.dead_letters)
+        reading = Reading("detect", topics.windows, topics.partitions, topics.verdicts, written, doubled, settings.batch_windows)
         self.cycle = Cycle(source, outlet, past, reading, settings, self, clock, wait, telemetry, operations)
         self._judging = Patience("judge") if settings.prefetch else None
         self._in_hand: _Batch | None = None

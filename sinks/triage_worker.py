@@ -120,7 +120,8 @@ class TriageWorker:
     ) -> None:
         self._labels, self._topics, self._settings, self._clock, self._telemetry = labels, topics, settings, clock, telemetry
         doubled = ": labelling from the start might double them; use another --to-topic"
-        reading = Reading("classify", topics.lines, topics.partitions, topics.labels, doubled, settings.batch_lines)
+        written = (topics.labels, topics.alerts) if settings.alert_on else (topics.labels,)
+        reading = Reading("classify", topics.lines, topics.partitions, topics.labels, written, doubled, settings.batch_lines)
         self.cycle = Cycle(source, outlet, past, reading, settings, self, clock, wait, telemetry, operations)
         self._done = Totals()
         self._labelling = Patience("label")

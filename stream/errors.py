@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -19,6 +20,17 @@ class UsageError(ConfigurationError):
 
 class TransientError(PipelineError):
     """Keep the batch, wait, try again."""
+
+
+class PendingError(TransientError):
+    """A transaction over a group's commits stays open, though its writer's time is over: its end was forgotten.
+
+    `writers` are the transactional ids of those who committed last; one of them has left it.
+    """
+
+    def __init__(self, told: str, writers: Iterable[str] = ()) -> None:
+        super().__init__(told)
+        self.writers = frozenset(writers)
 
 
 class PoisonError(PipelineError):

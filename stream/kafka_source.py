@@ -15,9 +15,18 @@ from typing import Any, Final, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
 
-from stream.errors import TransientError
+from stream.errors import PendingError, TransientError
 from stream.kafka_access import KafkaDoor
-from stream.kafka_consumer import Place, assign_at, bounds, committed_when_stable, common_partitions, group_config
+from stream.kafka_consumer import (
+    Place,
+    assign_at,
+    bounds,
+    committed_when_stable,
+    common_partitions,
+    group_config,
+    last_writers,
+    signed,
+)
 from stream.kafka_fetched import Fetched
 from stream.kafka_transactions import Outgoing, TransactionalProducer
 from stream.kinds import Millis
@@ -50,7 +59,7 @@ class KafkaSource:
 
     def __init__(self, client: Mapping[str, Any], group: str, topics: Sequence[str], **more: Any) -> None:
         self._topics = list(topics)
-        self._door = KafkaDoor(client)
+        self._door, self._group_name = KafkaDoor(client), group
         self.partitions = common_partitions(self._door, topics)
         """Partition count of every topic."""
         self._generation, self._held, self._group = 0, frozenset[int](), None
@@ -220,8 +229,19 @@ class KafkaSource:
         return [Place(topic, partition) for topic in self._topics for partition in sorted(partitions)]
 
     def committed(self, partitions: Iterable[int]) -> dict[TopicPartition, Commit]:
-        """What the group has committed, once stable."""
-        found = self._asked(lambda: committed_when_stable(self._consumer, self._places(partitions)))
+        """What the group has committed, once stable.
+
+        Raises:
+            PendingError: a transaction over it has been open for longer than any may be.
+        """
+        places = self._places(partitions)
+        try:
+            found = self._asked(lambda: committed_when_stable(self._consumer, places))
+        except TransientError as error:
+            writers = last_writers(self._door, self._group_name, places)
+            if writers is None:
+                raise
+            raise PendingError("a transaction over the group's commits stays open; it is ended for whoever left it", writers) from error
         return {TopicPartition(*place): Commit(commit.offset, commit.metadata) for place, commit in found.items()}
 
     def _asked(self, ask: Callable[[], _T]) -> _T:
@@ -295,12 +315,20 @@ class KafkaOutlet:
     def transact(self, records: Sequence[Out], commits: Mapping[TopicPartition, Commit], group: object) -> None:
         """One transaction."""
         outgoing = [Outgoing(r.at.topic, r.key, r.value, r.at.partition, r.headers) for r in records]
-        offsets = [Assigned(at.topic, at.partition, commit.offset, commit.note) for at, commit in commits.items()]
+        # who commits is told with it: whoever inherits the partition may have to end what this writer leaves open
+        by = self._producer.transactional_id
+        offsets = [Assigned(at.topic, at.partition, commit.offset, signed(commit.note, by)) for at, commit in commits.items()]
         self._producer.transact(outgoing, offsets, group)
 
     def settle(self) -> None:
         """Return when the last transaction has ended in its logs."""
         self._producer.settle()
+
+    def end_left_open(
+        self, writers: Iterable[str], logs: Iterable[TopicPartition], commits: Iterable[TopicPartition], group: object
+    ) -> None:
+        """End what one of these writers, or an earlier life of this one, has left open."""
+        self._producer.end_left_open(writers, [Place(*at) for at in logs], [Assigned(*at, 0) for at in commits], group)
 
     def close(self) -> None:
         """Let go of the producer."""

@@ -99,6 +99,8 @@ class TransactionalProducer:
         `on_log` is a `logging.Logger` for librdkafka's messages. Without `still_open`, as for a broker that is never restarted, no
         transaction is looked after once it has been acknowledged.
         """
+        self.transactional_id = transactional_id
+        self._client = client
         self._config = transactional_config(client, transactional_id)
         # otherwise the library writes what ends a producer to standard error, besides the exception that says it
         self._config["logger"] = on_log if on_log is not None else quiet_logger()
@@ -203,18 +205,40 @@ class TransactionalProducer:
             # it has ended in another log, and cannot be taken back there; or an older transaction of somebody else's holds up this one
             why = "has not ended in every log yet; if that stays so, kafka-transactions.sh find-hanging tells more"
             raise TransientError(f"a transaction that wrote to {places[0].topic} {why}")
-        self._take_back(places)
+        self._take_back(places, *self._offsets)
         self._written = {}
         told = "the broker has forgotten the end of a transaction that it had called committed; taken back, it goes again"
         note(_LOG, logging.WARNING, "taken-back", told, topics=sorted({place.topic for place in places}))
         raise TransientError(told)
 
-    def _take_back(self, places: Iterable[Place]) -> None:
+    def end_left_open(self, writers: Iterable[str], places: Iterable[Place], offsets: Sequence[TopicPartition], group: Any) -> None:
+        """End what a writer that is gone has left open: only one with its transactional id can.
+
+        Among the writers may be some that live and have nothing open; they are fenced, and begin anew.
+
+        Raises:
+            TransientError: the broker cannot be asked.
+        """
+        if self._still_open is None:
+            return
+        places = self._still_open(dict.fromkeys(places))
+        self._written = {}
+        for writer in sorted({self.transactional_id, *writers}):
+            heir = self if writer == self.transactional_id else TransactionalProducer(self._client, writer, make=self._make)
+            note(_LOG, logging.WARNING, "left-open", "ending what a writer that is gone has left open", writer=writer, logs=len(places))
+            try:
+                heir._take_back(places, offsets, group)  # noqa: SLF001 - one of ours
+            except FencedError:
+                continue  # somebody lives under that name, and ends it
+            finally:
+                if heir is not self:
+                    heir.discard()
+
+    def _take_back(self, places: Iterable[Place], offsets: Sequence[TopicPartition], group: Any) -> None:
         """End what lies open in these logs, and in that of the offsets, by aborting a transaction of this id that wrote to all of them."""
         self.reopen()
         producer = self._producer
         assert producer is not None  # noqa: S101 - as above
-        offsets, group = self._offsets
         try:
             producer.begin_transaction()
             for place in places:

@@ -138,6 +138,16 @@ class Outlet(Protocol):
         """
         ...
 
+    def end_left_open(
+        self, writers: Iterable[str], logs: Iterable[TopicPartition], commits: Iterable[TopicPartition], group: object
+    ) -> None:
+        """End what one of these writers has left open in these logs and in the group's commits, as if it had never been sent.
+
+        Raises:
+            TransientError: the broker cannot be asked.
+        """
+        ...
+
     def close(self) -> None:
         """Flush and let go."""
         ...
@@ -274,6 +284,11 @@ class MemoryOutlet:
 
     def settle(self) -> None:
         """What is sent is out."""
+
+    def end_left_open(
+        self, writers: Iterable[str], logs: Iterable[TopicPartition], commits: Iterable[TopicPartition], group: object
+    ) -> None:
+        """Nothing is ever left open."""
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from stream.errors import FencedError, PipelineError
 from stream.log import Commit, Out, Outlet, TopicPartition
@@ -35,6 +35,12 @@ class MeasuredOutlet:
     def settle(self) -> None:
         """Return when what was sent last is out for good."""
         self._outlet.settle()
+
+    def end_left_open(
+        self, writers: Iterable[str], logs: Iterable[TopicPartition], commits: Iterable[TopicPartition], group: object
+    ) -> None:
+        """End what one of these writers has left open."""
+        self._outlet.end_left_open(writers, logs, commits, group)
 
     def close(self) -> None:
         """Let go of the outlet."""

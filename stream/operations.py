@@ -74,7 +74,11 @@ class Operations:
     def out(self, operation: Operation) -> Out:
         """The record to send."""
         value, headers = self.encode(operation)
-        return Out(TopicPartition(self.topic, operation.at.partition % self.partitions), operation.key.encode(), value, headers)
+        return Out(self.log_of(operation.at.partition), operation.key.encode(), value, headers)
+
+    def log_of(self, number: int) -> TopicPartition:
+        """Where findings about a partition go."""
+        return TopicPartition(self.topic, number % self.partitions)
 
     def check(self, noticed: Iterable[Noticed]) -> None:
         """Stop a run over recorded data of which too much is refused.

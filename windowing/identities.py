@@ -3,7 +3,7 @@
 The map is kept apart from everything else: who reads windows and alerts need not be able to read it. Knows no server.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -132,6 +132,12 @@ class PseudonymousOutlet:
     def settle(self) -> None:
         """Return when what was sent last is out for good."""
         self._outlet.settle()
+
+    def end_left_open(
+        self, writers: Iterable[str], logs: Iterable[TopicPartition], commits: Iterable[TopicPartition], group: object
+    ) -> None:
+        """End what one of these writers has left open."""
+        self._outlet.end_left_open(writers, logs, commits, group)
 
     def close(self) -> None:
         """Flush and let go."""

@@ -1,19 +1,24 @@
 """A broker that dies between acknowledging a commit and writing its markers forgets it: nothing rests on it, and nothing is left open."""
 
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from stream.errors import TransientError
+from stream.errors import PendingError, TransientError
 from stream.kafka_access import KafkaDoor
 from stream.kafka_consumer import Place, committed_when_stable, ends_of, group_config
 from stream.kafka_reader import read_all
+from stream.kafka_source import KafkaOutlet, KafkaSource
 from stream.kafka_transactions import Outgoing, TransactionalProducer, still_open
+from stream.log import Commit, Out
+from stream.log import TopicPartition as LogAt
 from tests.servers import ApacheKafka, create_topics, kafka_launcher
 from tests.stepping import stepping
 
@@ -52,6 +57,62 @@ def settled(producer: TransactionalProducer) -> bool:
         else:
             return True
     raise AssertionError("it is never known")
+
+
+def test_what_a_writer_that_died_with_its_broker_left_open_is_ended_by_its_heir(
+    own_kafka: ApacheKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # none of these transactions is pending when it is asked: so nobody needs to wait for a time-out
+    monkeypatch.setattr("stream.kafka_source.committed_when_stable", partial(committed_when_stable, within_s=4.0))
+    client = {"bootstrap.servers": own_kafka.bootstrap_servers}
+    create_topics(own_kafka.bootstrap_servers, ["in", "out"], partitions=1)
+    log, at = LogAt("out", 0), LogAt("in", 0)
+    source = KafkaSource(client, "readers", ["in"])
+    deadline = time.monotonic() + 60
+    while not source.joined():
+        source.poll(1, 100)
+        assert time.monotonic() < deadline
+    first = KafkaOutlet(TransactionalProducer(client, "first", still_open=still_open(client)))
+    first.transact([Out(log, b"k", b"kept")], {at: Commit(1, '{"v":1}')}, source.group())
+    first.settle()
+    for attempt in range(MOST_KILLS):
+        killing = stepping(lambda step: kill(own_kafka) if step == "committed" else None)
+        dying = TransactionalProducer(client, "first", make=killing, still_open=still_open(client))
+        KafkaOutlet(dying).transact([Out(log, b"k", b"%d" % attempt)], {at: Commit(2 + attempt, '{"v":1}')}, source.group())
+        dying.discard()
+        own_kafka.restart()
+        # another one comes in its place, under another name: a worker's is random unless it is told one
+        heir = KafkaOutlet(TransactionalProducer(client, "second", still_open=still_open(client)))
+        try:
+            found = committed(source)
+        except PendingError as error:
+            writers = error.writers
+            heir.end_left_open(writers, [log], [at], source.group())
+            break
+        assert found[at].offset == 2 + attempt
+    else:
+        pytest.fail("the broker was never killed in time")
+    assert writers == {"first"}
+    found = committed(source)
+    assert found[at].offset == 1 + attempt
+    assert json.loads(found[at].note) == {"v": 1, "by": "first"}
+    heir.transact([Out(log, b"k", b"again")], {}, None)
+    heir.settle()
+    source.close()
+    values = [message.value() for batch in read_all(client, ["out"]) for message in batch]
+    assert values == [b"kept", *(b"%d" % kept for kept in range(attempt)), b"again"]
+
+
+def committed(source: KafkaSource) -> dict[LogAt, Commit]:
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            return source.committed([0])
+        except PendingError:
+            raise
+        except TransientError:
+            if time.monotonic() > deadline:
+                raise
 
 
 def test_a_commit_that_was_acknowledged_and_forgotten_is_taken_back_and_can_be_sent_again(own_kafka: ApacheKafka) -> None:
