@@ -108,8 +108,8 @@ class Closer:
             cycle.transact(records, closed)
         for held in closed:
             cycle.reach(held, Place(held.place.positions, held.partition.closed), closings[held.number])
-        # now the least is open, so that the least is packed for nothing
-        if not cycle.may_wait(closed, cycle.settings.write_after_ms):
+        # now the least is open, so that the least is packed for nothing; in a backlog even more will have closed a little later
+        if not self._listener.behind or not cycle.may_wait(closed, cycle.settings.write_after_ms):
             cycle.write(closed)
         for closing in (closing for each in closings.values() for closing in each):
             self._count(closing)

@@ -38,7 +38,10 @@ class WorkerSettings:
     """False for a broker whose end offsets cannot be believed: a log's end is then what two polls of it say."""
     write_after_ms: Millis = 0
     write_after_records: int = 500_000
-    """The store is written when so many records wait for it, or something for so long, best right after a closing; 0: at once."""
+    """The store is written when so many records wait for it, or something for so long, or with a closing; 0: at once.
+
+    In a backlog a closing waits, too; what has waited for long enough is written right after one.
+    """
 
 
 @dataclass(slots=True)

@@ -58,11 +58,11 @@ def test_events_of_a_pane_that_closes_at_once_are_not_packed_for_the_store() -> 
 
 
 def begun(**settings: Any) -> tuple[Bench, WatchedStore, WindowWorker]:
-    """A worker that has read one event of each kind, and found nothing more; the mark that goes with that has been sent."""
+    """A worker that has read one event of each kind; the mark that goes with that has been sent."""
     bench, store = bench_of(T0 + HOUR)
     worker = bench.worker(idle_after_ms=None, write_after_ms=HOUR, **settings)
-    for _ in range(3):
-        worker.step()
+    worker.step()
+    worker.step()
     assert store.positions == (1,) * 5
     return bench, store, worker
 
@@ -117,21 +117,33 @@ def test_a_worker_that_runs_until_done_leaves_nothing_unwritten() -> None:
     assert store.positions == tuple(len(bench.log.values(EVENTS[kind])) for kind in KINDS)
 
 
-def test_the_store_is_written_after_a_closing_when_its_time_has_come_and_what_is_out_stays_out() -> None:
+def closing(bench: Bench, windows: int, **settings: Any) -> WindowWorker:
+    """A worker that has just closed, and sent, this many windows in all."""
+    worker = bench.worker(idle_after_ms=None, write_after_ms=HOUR, **settings)
+    while len(bench.log.values("x.windows")) < windows:
+        worker.step()
+    return worker
+
+
+def test_live_a_closing_is_written_at_once() -> None:
     bench, store = bench_of(T0 + HOUR, T0 + DAY_MS + HOUR)
-    worker = bench.worker(idle_after_ms=None, write_after_ms=HOUR)
-    worker.step()
-    worker.step()
-    assert len(bench.log.values("x.windows")) == 1
+    closing(bench, 1)
+    assert store.positions == (2,) * 5
+
+
+def test_in_a_backlog_a_closing_waits_for_the_store_and_what_is_out_stays_out() -> None:
+    bench, store = bench_of(T0 + HOUR, T0 + DAY_MS + HOUR)
+    closing(bench, 1, backlog_records=1)
     assert store.positions == (0,) * 5
     # it dies here; who comes next reads and closes all of it again, and sends nothing twice
-    worker = bench.worker(idle_after_ms=None, write_after_ms=HOUR)
-    worker.step()
-    worker.step()
-    bench.clock.advance(2 * HOUR)
     for kind in KINDS:
         bench.event(kind, T0 + 2 * DAY_MS + HOUR, f"{kind}-next")
+    worker = bench.worker(idle_after_ms=None, write_after_ms=HOUR, backlog_records=1)
+    while len(bench.log.values("x.windows")) < 2:
+        worker.step()
+    assert store.positions == (0,) * 5
     for _ in range(3):
+        bench.clock.advance(HOUR)
         worker.step()
     assert store.positions == (3,) * 5
     assert store.appended == [DAY + 2]
