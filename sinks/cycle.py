@@ -14,7 +14,8 @@ from typing import NamedTuple, Protocol
 from sinks.records import partition_lists
 from stream.clock import Clock
 from stream.dead_letters import is_letter, read_refusal
-from stream.errors import PendingError, PipelineError, RefusedError, TransientError
+from stream.errors import PipelineError, RefusedError, TransientError
+from stream.inheriting import inherited_commits
 from stream.kinds import Millis
 from stream.log import Commit, MemoryLog, Out, Outlet, Polled, Records, Source, TopicPartition
 from stream.measured import MeasuredOutlet
@@ -295,7 +296,9 @@ class Cycle:
         self.held.clear()
         self._work.forget()
         self._outlet.settle()
-        commits = self._committed(numbers) if numbers else {}
+        reading, commits = self._reading, dict[TopicPartition, Commit]()
+        if numbers:
+            commits = inherited_commits(self._source, self._outlet, numbers, [reading.topic], reading.written, self._operations)
         bounds = self._source.bounds(numbers) if numbers else {}
         self._refuse_to_double([number for number in numbers if self.at(number) not in commits])
         found = {number: self._found(number, commits.get(self.at(number)), bounds[self.at(number)]) for number in numbers}
@@ -309,16 +312,6 @@ class Cycle:
             what = f"holds {len(numbers)} of {self._reading.partitions} partitions of {self._reading.topic}"
             note(self._log, logging.INFO, "assigned", what, partitions=numbers, of=self._reading.partitions, topic=self._reading.topic)
             self._tell(at_once=True)
-
-    def _committed(self, numbers: Sequence[int]) -> dict[TopicPartition, Commit]:
-        try:
-            return self._source.committed(numbers)
-        except PendingError as error:
-            logs = {TopicPartition(topic, number) for topic in self._reading.written for number in numbers}
-            if self._operations is not None:
-                logs |= {self._operations.log_of(number) for number in numbers}
-            self._outlet.end_left_open(error.writers, logs, [self.at(number) for number in numbers], self._source.group())
-            raise
 
     def _refuse_to_double(self, uncommitted: Sequence[int]) -> None:
         """Refuse to answer from the start what has been answered before.

@@ -5,7 +5,8 @@ Recovery after a death, a hand-over, a store that came back older and a first st
 
 from collections.abc import Mapping, Sequence
 
-from stream.errors import FencedError, PendingError, StaleError
+from stream.errors import FencedError, StaleError
+from stream.inheriting import inherited_commits
 from stream.kinds import KINDS
 from stream.log import Commit, TopicPartition
 from windowing.clocks import TopicClock
@@ -58,7 +59,8 @@ class Claims:
         claims = {number: cycle.store.claim(number, self._layout) for number in numbers}
         for claimed in claims.values():
             check_layout(self._layout, claimed.layout)
-        committed = self._committed(numbers)
+        written = cycle.topics.windows, cycle.topics.dead_letters
+        committed = inherited_commits(cycle.source, cycle.outlet, numbers, cycle.topics.events.values(), written, cycle.operations)
         # after the claim: what is compared with them must not be younger
         bounds = cycle.source.bounds(numbers if self.bounds else range(cycle.topics.partitions))
         self.bounds = self.bounds or bounds
@@ -74,19 +76,6 @@ class Claims:
             cycle.at(kind, held.number): position
             for held in cycle.held.values() for kind, position in zip(KINDS, held.place.positions, strict=True)
         })  # fmt: skip
-
-    def _committed(self, numbers: Sequence[int]) -> dict[TopicPartition, Commit]:
-        cycle = self._cycle
-        try:
-            return cycle.source.committed(numbers)
-        except PendingError as error:
-            topics = [cycle.topics.windows, cycle.topics.dead_letters]
-            logs = {TopicPartition(topic, number) for topic in topics for number in numbers}
-            if cycle.operations is not None:
-                logs |= {cycle.operations.log_of(number) for number in numbers}
-            commits = [cycle.at(kind, number) for kind in KINDS for number in numbers]
-            cycle.outlet.end_left_open(error.writers, logs, commits, cycle.source.group())
-            raise
 
     def _begin(self, claims: Mapping[int, Claimed], committed: Mapping[TopicPartition, Commit], bounds: Bounds) -> dict[int, Place]:
         """Give partitions that nobody has read yet their starting positions: in the store first, on disk, then in Kafka."""
