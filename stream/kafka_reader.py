@@ -41,8 +41,8 @@ def read_all(
 def read_places(
     client: Mapping[str, Any], places: Sequence[Place], *, embedded: bool = False, stop: Callable[[], bool] = lambda: False
 ) -> Iterator[list[Message]]:
-    """As `read_all`, for some topic-partitions."""
-    found = bounds(client, places)
+    """As `read_all`, for some topic-partitions that are known to exist: one that a starting broker does not know yet is waited for."""
+    found = bounds(client, places, known=True)
     wanted = {place: bound for place, bound in found.items() if bound.start < bound.end}
     if not wanted:
         return
@@ -138,7 +138,7 @@ def follow(client: Mapping[str, Any], topics: Sequence[str], *, stop: Callable[[
         TransientError: the consumer broke down.
     """
     places = [Place(topic, number) for topic in topics for number in range(partitions_of(client, topic))]
-    found = bounds(client, places)
+    found = bounds(client, places, known=True)
     behind = {place for place, bound in found.items() if bound.start < bound.end}
     consumer = Consumer(group_config(client, "daywatch-reader", topic_metadata_refresh_interval_ms=30_000))
     try:

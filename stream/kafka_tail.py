@@ -72,7 +72,7 @@ def newest_records(client: Mapping[str, Any], places: Iterable[Place], wanted: C
         TransientError: the broker does not answer.
     """
     found: dict[Place, Message] = {}
-    ends = {place: bound for place, bound in bounds(client, places).items() if bound.start < bound.end}
+    ends = {place: bound for place, bound in bounds(client, places, known=True).items() if bound.start < bound.end}
     back = _LAST_RECORDS
     while ends:
         # a log may end in any number of markers, and of records that were never committed: look further back until there is one
