@@ -23,7 +23,7 @@ from stream.cert import read_merged
 from stream.clock import ManualClock
 from stream.encode import encode
 from stream.kinds import KINDS, Millis
-from stream.log import Commit, Headers, Out, Polled, Raw, Records, TopicPartition
+from stream.log import Commit, Headers, Newest, Out, Polled, Raw, Records, TopicPartition
 from stream.marks import encode_mark
 from stream.partitioner import partition_of
 from windowing.calendar import Calendar, WindowSpec
@@ -194,6 +194,11 @@ class RecordedSource:
         wanted = set(partitions)
         return {at: (0, len(log.values)) for at, log in self._recording.logs.items() if at.partition in wanted}
 
+    def newest(self, logs: Iterable[TopicPartition]) -> dict[TopicPartition, Newest | None]:
+        """Nothing has been sent."""
+        del logs
+        return {}
+
     def start(self, positions: Mapping[TopicPartition, int]) -> None:
         """Everything is read from its start."""
 
@@ -233,6 +238,11 @@ class KeepingOutlet:
 
     def settle(self) -> None:
         """What is kept is out."""
+
+    def lying_open(self, logs: Iterable[TopicPartition]) -> Sequence[TopicPartition]:
+        """None of them."""
+        del logs
+        return ()
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -10,26 +10,16 @@ from dataclasses import dataclass, field
 
 from stream.errors import RefusedError
 from stream.groups import Group
-from stream.kinds import KINDS, Kind, Millis
+from stream.kinds import KINDS, Kind
 from stream.log import Commit, TopicPartition
-from stream.marks import ClockMark
 from windowing.calendar import Calendar
 from windowing.clocks import TopicClock
 from windowing.ledger import Place, check_layout, decode_note, encode_note, encode_state
 from windowing.partition import Closed
+from windowing.told import Told
 from windowing.upkeep import Held
 
 Bounds = Mapping[TopicPartition, tuple[int, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """The newest record of a partition of the windows topic: a window of a user, or a clock mark."""
-
-    user: str = ""
-    start_ms: Millis = 0
-    end_ms: Millis = 0
-    mark: ClockMark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +171,9 @@ def _sent(number: int, facts: WindowFacts, held: Held, windows: str) -> Closed:
 
 
 def _closed(told: Told, facts: WindowFacts, windows: str) -> Closed:
-    """How far a partition was closed when it sent that record; windows go out in the order of (end, user), a mark behind them."""
-    calendar, span = facts.calendar, facts.calendar.spec.span
-    if told.mark is not None:
-        window = calendar.pane_of(told.mark.at_ms) - span
-        fits = calendar.window_end(window) == told.mark.at_ms
-        found = Closed(window, 2 if told.mark.last else 1)
-    else:
-        window = calendar.pane_of(told.start_ms)
-        fits = (calendar.window_start(window), calendar.window_end(window)) == (told.start_ms, told.end_ms)
-        found = Closed(window, 0, told.user)
-    if not fits:
+    """How far a partition was closed when it sent that record."""
+    found = told.closed(facts.calendar)
+    if found is None:
         raise RefusedError(
             f"{windows} holds windows of another size, hop or zone than the settings say",
             "Restore that setting, use a new namespace, or `daywatch reset all`",

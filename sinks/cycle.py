@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from sinks.records import partition_lists
+from sinks.records import partition_lists, read_to
 from stream.clock import Clock
 from stream.dead_letters import is_letter, read_refusal
-from stream.errors import PipelineError, RefusedError, TransientError
+from stream.errors import PendingError, PipelineError, RefusedError, TakenBackError, TransientError
 from stream.inheriting import inherited_commits
 from stream.kinds import Millis
 from stream.log import Commit, MemoryLog, Out, Outlet, Polled, Records, Source, TopicPartition
@@ -192,6 +192,8 @@ class Cycle:
         """Partitions that held clock marks then, as far as is known."""
         self._log = logger_of(reading.role)
         self.held: dict[int, Held] = {}
+        self._doubted: set[int] = set()
+        """Partitions of which something was taken back: what is committed may be ahead of what is out."""
         self.recoveries = 0
         for metric in (ASSIGNMENTS, RECOVERIES):
             telemetry.count(metric, 0)
@@ -232,6 +234,8 @@ class Cycle:
                 break
             except TransientError as error:
                 failures += 1
+                if isinstance(error, TakenBackError):
+                    self._doubted |= set(range(self._reading.partitions))
                 self._after_failure(error, failures)
                 continue
             self._tell()
@@ -297,16 +301,23 @@ class Cycle:
         self._work.forget()
         self._outlet.settle()
         reading, commits = self._reading, dict[TopicPartition, Commit]()
+        told = dict[int, int]()
         if numbers:
-            commits = inherited_commits(self._source, self._outlet, numbers, [reading.topic], reading.written, self._operations)
+            try:
+                commits = inherited_commits(self._source, self._outlet, numbers, [reading.topic], reading.written, self._operations)
+            except PendingError:
+                self._doubted |= set(numbers)
+                raise
+            told = self._told(numbers)
         bounds = self._source.bounds(numbers) if numbers else {}
         self._refuse_to_double([number for number in numbers if self.at(number) not in commits])
-        found = {number: self._found(number, commits.get(self.at(number)), bounds[self.at(number)]) for number in numbers}
+        found = {number: self._found(number, commits.get(self.at(number)), bounds[self.at(number)], told.get(number)) for number in numbers}
         self._work.claimed([self.at(number) for number in numbers])
         self.held.update(found)
         if numbers:
             self._source.start({self.at(number): held.position for number, held in self.held.items()})
             self._telemetry.count(ASSIGNMENTS)
+            self._doubted -= set(numbers)
         if generation != self._assignment:
             self._assignment = generation
             what = f"holds {len(numbers)} of {self._reading.partitions} partitions of {self._reading.topic}"
@@ -325,9 +336,20 @@ class Cycle:
                 f"no committed position in {self._reading.topic}{self._reading.no_commit}"
             )
 
-    def _found(self, number: int, commit: Commit | None, bounds: tuple[int, int]) -> Held:
+    def _told(self, numbers: Sequence[int]) -> dict[int, int]:
+        """How far each partition has been answered, as the results themselves say; not of an embedded broker."""
+        if not self._pace.trust_bounds:
+            return {}
+        newest = self._source.newest([TopicPartition(self._reading.results, number) for number in numbers])
+        said = {at.partition: read_to(record.headers) if record is not None else 0 for at, record in newest.items()}
+        return {number: offset for number, offset in said.items() if offset is not None}
+
+    def _found(self, number: int, commit: Commit | None, bounds: tuple[int, int], told: int | None) -> Held:
         start, end = bounds
         commit = commit or Commit(start)
+        # what is out is out; and what is committed, but was taken back in the results, goes again
+        if told is not None and told <= end and (told > commit.offset or number in self._doubted):
+            commit = commit._replace(offset=max(told, start))
         if not start <= commit.offset <= end:
             raise RefusedError(
                 f"the group's position {commit.offset} in {self._reading.topic}, partition {number}, lies outside its log ({start} to "

@@ -17,7 +17,7 @@ from sinks.alert_memory import Activity, Finding, decide, decode_findings, encod
 from sinks.cycle import Cycle, PastRecords, Reading
 from sinks.ocsf import Origin, alerting, detection_finding, encode
 from sinks.patience import Patience
-from sinks.records import cloud_headers, verdict_record
+from sinks.records import answering, cloud_headers, verdict_record
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
 from stream.errors import PoisonError, RefusedError
@@ -274,7 +274,7 @@ class DetectWorker:
                 mark = parse_mark(None, headers)
                 note = note._replace(marks=True, last=note.last or mark.last)
                 self.cycle.show_mark(number, raw.offset() or 0)
-                work.out.append(Out(TopicPartition(self._topics.verdicts, number), None, None, headers))
+                work.out.append(Out(TopicPartition(self._topics.verdicts, number), None, None, [*headers, answering(raw.offset() or 0)]))
             elif isinstance(verdict, PoisonError):
                 self._check_version(found, row, verdict)
                 self._bury(found, row, verdict, work)
@@ -326,7 +326,7 @@ class DetectWorker:
                 work.totals.alerts += decision.activity is Activity.CREATE
                 work.totals.updates += decision.activity is Activity.UPDATE
                 work.alerted.append(_Alerted(decision.activity, record.get("end_time", arrived_ms), arrived_ms))
-        headers = cloud_headers("verdict", verdict.window_id, verdict.end, received)
+        headers = [*cloud_headers("verdict", verdict.window_id, verdict.end, received), answering(origin.offset)]
         said = verdict_record(verdict, alert_uid, alerted=alerted)
         work.out.append(Out(TopicPartition(self._topics.verdicts, number), user, said, headers))
         work.labels[verdict.label] += 1

@@ -20,6 +20,7 @@ import orjson
 from detector.verdict import EventRef, Verdict
 from sinks.alert_memory import Activity, Alerting, CitedEvent, Finding
 from stream.kinds import Kind, Millis
+from stream.times import instant
 from windowing.record import BadWindow, Window
 
 Event: TypeAlias = Mapping[str, Any]
@@ -170,21 +171,6 @@ def kind_of(uid: int) -> Kind | None:
     <Kind.LOGON: 'logon'>
     """
     return KIND_OF_CLASS.get(uid // 100)
-
-
-def instant(text: str) -> Millis:
-    """An ISO-8601 time with offset as UTC epoch milliseconds.
-
-    >>> instant("1970-01-01T01:00:00.250+01:00")
-    250
-
-    Raises:
-        ValueError: it is none, or has no offset.
-    """
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time without offset")
-    return round(moment.timestamp() * 1000)
 
 
 def _offset_minutes(text: str) -> int:

@@ -64,6 +64,28 @@ def cloud_headers(kind: str, uid: str, time: str, received: Headers | None, sour
     return headers + [(name, value) for name, value in received or () if name in ("traceparent", "tracestate")]
 
 
+_ANSWERS = "daywatch-answers"
+
+
+def answering(offset: int) -> tuple[str, bytes]:
+    """A header that says which record of its partition a result answers: whoever recovers sees how far results are out.
+
+    >>> answering(4)
+    ('daywatch-answers', b'4')
+    """
+    return _ANSWERS, b"%d" % offset
+
+
+def read_to(headers: Headers | None) -> int | None:
+    """The offset behind the record that a result answers; None when it does not say so.
+
+    >>> read_to([answering(4)]), read_to([]), read_to([("daywatch-answers", b"x")])
+    (5, None, None)
+    """
+    found = dict(headers or ()).get(_ANSWERS, b"")
+    return int(found) + 1 if found.isdigit() else None
+
+
 def verdict_json_schema() -> Mapping[str, Any]:
     """The JSON Schema of a verdict record."""
     text = {"type": "string"}

@@ -17,9 +17,10 @@ from detector.evaluation.evidence import EVENT, survival
 from detector.evaluation.figures import CITED_SCHEMA, JUDGED_SCHEMA, Figures, Judged, figures, json_safe, with_missed_days
 from detector.evaluation.truth import AnswerKey, day_calendar, read_answers
 from sinks.line_alert import is_line_alert
-from sinks.ocsf import instant, kind_of
+from sinks.ocsf import kind_of
 from stream.errors import ConfigurationError
 from stream.kinds import Millis
+from stream.times import instant
 from windowing.calendar import Calendar
 
 Record: TypeAlias = bytes | str | Mapping[str, Any]

@@ -16,7 +16,7 @@ from detector.logline.lines import record_line
 from sinks.cycle import Cycle, PastRecords, Reading
 from sinks.line_alert import line_alert
 from sinks.patience import Patience
-from sinks.records import cloud_headers, iso
+from sinks.records import answering, cloud_headers, iso
 from stream.clock import Clock
 from stream.dead_letters import dead_letter
 from stream.errors import PoisonError
@@ -228,7 +228,7 @@ class TriageWorker:
             "source": {"topic": at.topic, "partition": at.partition, "offset": offset},
             "model_sha256": self._labels.provenance.get("model_sha256", ""),
         }
-        headers = cloud_headers("line", uid, iso(stamp), raw.headers())
+        headers = [*cloud_headers("line", uid, iso(stamp), raw.headers()), answering(offset)]
         out.append(Out(TopicPartition(self._topics.labels, at.partition), key, orjson.dumps(record), headers))
         totals.lines += 1
         totals.by_label[said.label] = totals.by_label.get(said.label, 0) + 1

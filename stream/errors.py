@@ -33,6 +33,10 @@ class PendingError(TransientError):
         self.writers = frozenset(writers)
 
 
+class TakenBackError(TransientError):
+    """What had been sent is gone again, or some of it; what was committed with it may stand."""
+
+
 class PoisonError(PipelineError):
     """This record can never work: dead-letter it and go on."""
 

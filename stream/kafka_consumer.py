@@ -3,9 +3,7 @@
 Knows nothing of what the records hold, nor of when a worker reads, pauses or commits.
 """
 
-import json
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLev
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from stream.errors import RefusedError, TransientError
+from stream.inheriting import signers
 from stream.kafka_access import KafkaDoor, forbidden, is_forbidden
 
 _T = TypeVar("_T")
@@ -32,9 +31,10 @@ _MISSING = frozenset(
 )
 
 _MOVED = frozenset({KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION})
-"""A log has another leader, or the same one anew; the library's admin client does not look for it by itself (2.16)."""
+"""A log has another leader, or the same one anew; the library's admin client does not look for it by itself (2.16).
 
-_SIGNED = re.compile(r',"by":"([A-Za-z0-9._-]+)"}$')
+Nor for a log that had none when it first asked, as while a broker starts: it takes that for a missing one for half a minute.
+"""
 
 _MADE_JUST_NOW_S = 3.0
 """So long may a topic that was made a moment ago be unknown."""
@@ -110,15 +110,6 @@ def committed_when_stable(consumer: Consumer, places: Iterable[Place], within_s:
     return {Place(a.topic, a.partition): Committed(a.offset, a.metadata or "") for a in answers if a.offset >= 0}
 
 
-def signed(note: str, by: str) -> str:
-    """A commit's note (a JSON object, or nothing) with the transactional id of who commits; readers of notes pass over it.
-
-    >>> signed('{"v":1}', "acme.window.a")
-    '{"v":1,"by":"acme.window.a"}'
-    """
-    return f'{note[:-1]},"by":{json.dumps(by)}}}' if note.endswith("}") and note != "{}" else note
-
-
 def last_writers(door: KafkaDoor, group: str, places: Iterable[Place], within_s: float = 5.0) -> set[str] | None:
     """Who signed what the group committed last for these topic-partitions, pending transactions apart; None when nobody answers."""
     wanted, answers = set(places), list[TopicPartition]()
@@ -127,8 +118,7 @@ def last_writers(door: KafkaDoor, group: str, places: Iterable[Place], within_s:
         answers = asked[group].result(within_s + 1).topic_partitions
     except (KafkaException, TimeoutError):
         return None
-    notes = [answer.metadata or "" for answer in answers if Place(answer.topic, answer.partition) in wanted]
-    return {found[1] for note in notes if (found := _SIGNED.search(note)) is not None}
+    return signers(answer.metadata or "" for answer in answers if Place(answer.topic, answer.partition) in wanted)
 
 
 def bounds(
@@ -274,7 +264,7 @@ def _patiently(
                 raise forbidden(cause) from error
             if door is not None:
                 door.check()
-                if cause.code() in _MOVED:
+                if cause.code() in _MOVED | _MISSING:
                     door.look_again()
             if cause.code() in _MISSING and gone_s >= missing_s:
                 raise RefusedError("a topic is missing; create the topics with `daywatch topics create`") from error

@@ -16,6 +16,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Assigned
 
 from stream.errors import PendingError, TransientError
+from stream.forget_request import is_forget_request
+from stream.inheriting import signed
 from stream.kafka_access import KafkaDoor
 from stream.kafka_consumer import (
     Place,
@@ -25,12 +27,12 @@ from stream.kafka_consumer import (
     common_partitions,
     group_config,
     last_writers,
-    signed,
 )
 from stream.kafka_fetched import Fetched
+from stream.kafka_tail import newest_records
 from stream.kafka_transactions import Outgoing, TransactionalProducer
 from stream.kinds import Millis
-from stream.log import Commit, Out, Polled, TopicPartition
+from stream.log import Commit, Headers, Newest, Out, Polled, TopicPartition
 from stream.notes import logger_of, note
 
 _T = TypeVar("_T")
@@ -59,7 +61,7 @@ class KafkaSource:
 
     def __init__(self, client: Mapping[str, Any], group: str, topics: Sequence[str], **more: Any) -> None:
         self._topics = list(topics)
-        self._door, self._group_name = KafkaDoor(client), group
+        self._client, self._door, self._group_name = client, KafkaDoor(client), group
         self.partitions = common_partitions(self._door, topics)
         """Partition count of every topic."""
         self._generation, self._held, self._group = 0, frozenset[int](), None
@@ -267,6 +269,14 @@ class KafkaSource:
         found = bounds(self._door, self._places(partitions), known=True)
         return {TopicPartition(*place): (bound.start, bound.end) for place, bound in found.items()}
 
+    def newest(self, logs: Iterable[TopicPartition]) -> dict[TopicPartition, Newest | None]:
+        """The last committed record of each of any topics' logs, requests to forget somebody apart; None where there is none any more."""
+        places = [Place(*at) for at in logs]
+        found = newest_records(self._client, places, lambda each: not is_forget_request(*_parts(each)))
+        told: dict[TopicPartition, Newest | None] = {TopicPartition(*at): Newest(*_parts(each)) for at, each in found.items()}
+        missing = bounds(self._door, [place for place in places if place not in found], known=True) if len(found) < len(places) else {}
+        return told | {TopicPartition(*place): None for place, bound in missing.items() if bound.start < bound.end}
+
     def start(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read on from these offsets. Does nothing when the partitions are about to go to others: the next poll says so."""
         with self._apart() as still_ours:
@@ -306,6 +316,10 @@ class KafkaSource:
         self._consumer.close()
 
 
+def _parts(message: Message) -> tuple[bytes | None, bytes | None, Headers | None]:
+    return message.key(), message.value(), message.headers()  # type: ignore[return-value]
+
+
 class KafkaOutlet:
     """The `Outlet` seam on a transactional producer."""
 
@@ -323,6 +337,10 @@ class KafkaOutlet:
     def settle(self) -> None:
         """Return when the last transaction has ended in its logs."""
         self._producer.settle()
+
+    def lying_open(self, logs: Iterable[TopicPartition]) -> Sequence[TopicPartition]:
+        """Those of the logs in which a transaction from before this call still lies open when its time-out must have ended it."""
+        return [TopicPartition(*place) for place in self._producer.lying_open([Place(*at) for at in logs])]
 
     def end_left_open(
         self, writers: Iterable[str], logs: Iterable[TopicPartition], commits: Iterable[TopicPartition], group: object

@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from stream.errors import ConfigurationError, FencedError, TransientError
+from stream.errors import ConfigurationError, FencedError, TakenBackError, TransientError
 from stream.kafka_access import KafkaDoor, forbidden, is_forbidden, quiet_logger
-from stream.kafka_consumer import Place, ends_of
+from stream.kafka_consumer import STABLE_WITHIN_S, Place, ends_of
 from stream.notes import logger_of, note
 
 TRANSACTION_TIMEOUT_MS = 10_000
@@ -201,15 +201,26 @@ class TransactionalProducer:
         else:
             self._written = {}
             return
-        if any(offset is not None and place not in places for place, offset in self._written.items()):
-            # it has ended in another log, and cannot be taken back there; or an older transaction of somebody else's holds up this one
-            why = "has not ended in every log yet; if that stays so, kafka-transactions.sh find-hanging tells more"
-            raise TransientError(f"a transaction that wrote to {places[0].topic} {why}")
+        # it may have ended in others: who recovers looks at the logs, and does not rest on what is committed alone
         self._take_back(places, *self._offsets)
         self._written = {}
         told = "the broker has forgotten the end of a transaction that it had called committed; taken back, it goes again"
         note(_LOG, logging.WARNING, "taken-back", told, topics=sorted({place.topic for place in places}))
-        raise TransientError(told)
+        raise TakenBackError(told)
+
+    def lying_open(self, places: Iterable[Place]) -> Sequence[Place]:
+        """Those of the logs in which a transaction from before this call still lies open when its time-out must have ended it.
+
+        Raises:
+            TransientError: the broker cannot be asked.
+        """
+        if self._still_open is None:
+            return ()
+        left, deadline = self._still_open(dict.fromkeys(places)), time.monotonic() + STABLE_WITHIN_S
+        while left and time.monotonic() < deadline:
+            time.sleep(0.1)
+            left = self._still_open({place: end - 1 for place, end in left.items()})
+        return list(left)
 
     def end_left_open(self, writers: Iterable[str], places: Iterable[Place], offsets: Sequence[TopicPartition], group: Any) -> None:
         """End what a writer that is gone has left open: only one with its transactional id can.
@@ -221,13 +232,13 @@ class TransactionalProducer:
         """
         if self._still_open is None:
             return
-        places = self._still_open(dict.fromkeys(places))
+        left = self._still_open(dict.fromkeys(places))
         self._written = {}
         for writer in sorted({self.transactional_id, *writers}):
             heir = self if writer == self.transactional_id else TransactionalProducer(self._client, writer, make=self._make)
-            note(_LOG, logging.WARNING, "left-open", "ending what a writer that is gone has left open", writer=writer, logs=len(places))
+            note(_LOG, logging.WARNING, "left-open", "ending what a writer that is gone has left open", writer=writer, logs=len(left))
             try:
-                heir._take_back(places, offsets, group)  # noqa: SLF001 - one of ours
+                heir._take_back(left, offsets, group)  # noqa: SLF001 - one of ours
             except FencedError:
                 continue  # somebody lives under that name, and ends it
             finally:
@@ -293,15 +304,15 @@ class TransactionalProducer:
             self._written[Place(message.topic(), message.partition())] = message.offset()
 
 
-StillOpen = Callable[[Mapping[Place, "int | None"]], Sequence[Place]]
-"""Those of the logs in which a transaction lies open at or before that offset; None: anywhere."""
+StillOpen = Callable[[Mapping[Place, "int | None"]], Mapping[Place, int]]
+"""Those of the logs in which a transaction lies open at or before that offset; None: anywhere. With each, the offset behind that."""
 
 
 def still_open(client: Mapping[str, Any]) -> StillOpen:
     """Ask the broker, over a connection that is made with the first question and kept."""
     doors: list[KafkaDoor] = []
 
-    def ask(written: Mapping[Place, int | None]) -> Sequence[Place]:
+    def ask(written: Mapping[Place, int | None]) -> Mapping[Place, int]:
         if not doors:
             doors.append(KafkaDoor(client))
             doors[0].met = True  # by the producer
@@ -310,7 +321,7 @@ def still_open(client: Mapping[str, Any]) -> StillOpen:
         unknown = [place for place, end in ends.items() if end is None]
         known = {**ends, **ends_of(doors[0], unknown)} if unknown else ends
         stable = ends_of(doors[0], written, committed=True)
-        return [place for place, end in known.items() if stable[place] < (end or 0)]
+        return {place: end for place, end in known.items() if end is not None and stable[place] < end}
 
     return ask
 

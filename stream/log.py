@@ -74,6 +74,14 @@ class Commit(NamedTuple):
     note: str = ""
 
 
+class Newest(NamedTuple):
+    """The last record of a log."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers | None
+
+
 class Source(Protocol):
     """A member of a consumer group that reads several topics of equal partition count."""
 
@@ -95,6 +103,13 @@ class Source(Protocol):
 
     def bounds(self, partitions: Iterable[int]) -> dict[TopicPartition, tuple[int, int]]:
         """First offset and end offset of each log."""
+        ...
+
+    def newest(self, logs: Iterable[TopicPartition]) -> dict[TopicPartition, Newest | None]:
+        """The last committed record of each of any topics' logs, requests to forget somebody apart.
+
+        None for a log that holds something, but no such record: what was written was taken back. Empty logs are left out.
+        """
         ...
 
     def start(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -135,6 +150,14 @@ class Outlet(Protocol):
 
         Raises:
             TransientError: it is not, after all; recover from what is committed.
+        """
+        ...
+
+    def lying_open(self, logs: Iterable[TopicPartition]) -> Sequence[TopicPartition]:
+        """Those of the logs in which a transaction from before this call still lies open when its time-out must have ended it.
+
+        Raises:
+            TransientError: the broker cannot be asked.
         """
         ...
 
@@ -244,6 +267,14 @@ class MemorySource:
         """Logs begin at 0 here."""
         return {at: (0, len(self._log.logs[at])) for at in self._logs(partitions)}
 
+    def newest(self, logs: Iterable[TopicPartition]) -> dict[TopicPartition, Newest | None]:
+        """The last record of each log that holds one."""
+        # imported here because it needs this module
+        from stream.forget_request import is_forget_request
+
+        kept = {at: [each for each in self._log.logs[at] if not is_forget_request(each.key, each.value, each.headers())] for at in logs}
+        return {at: Newest(found[-1].key, found[-1].value, found[-1].headers()) for at, found in kept.items() if found}
+
     def start(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read on from these offsets."""
         self._at = dict(positions)
@@ -284,6 +315,11 @@ class MemoryOutlet:
 
     def settle(self) -> None:
         """What is sent is out."""
+
+    def lying_open(self, logs: Iterable[TopicPartition]) -> Sequence[TopicPartition]:
+        """None of them."""
+        del logs
+        return ()
 
     def end_left_open(
         self, writers: Iterable[str], logs: Iterable[TopicPartition], commits: Iterable[TopicPartition], group: object

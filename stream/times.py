@@ -1,6 +1,7 @@
 """Columns of written times to UTC milliseconds and back. Strings in, integers out. Knows nothing of events or files."""
 
 import calendar
+from datetime import datetime
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -157,3 +158,18 @@ def _days(year: Ints, month: Ints, day: Ints) -> Ints:
     day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
     days: Ints = era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year - 719_468
     return days
+
+
+def instant(text: str) -> Millis:
+    """An ISO-8601 time with offset as UTC epoch milliseconds.
+
+    >>> instant("1970-01-01T01:00:00.250+01:00")
+    250
+
+    Raises:
+        ValueError: it is none, or has no offset.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without offset")
+    return round(moment.timestamp() * 1000)

@@ -5,10 +5,10 @@ Recovery after a death, a hand-over, a store that came back older and a first st
 
 from collections.abc import Mapping, Sequence
 
-from stream.errors import FencedError, StaleError
+from stream.errors import FencedError, PoisonError, StaleError
 from stream.inheriting import inherited_commits
 from stream.kinds import KINDS
-from stream.log import Commit, TopicPartition
+from stream.log import Commit, Newest, TopicPartition
 from windowing.clocks import TopicClock
 from windowing.cycle import Cycle, Held
 from windowing.ledger import (
@@ -28,6 +28,7 @@ from windowing.panes import decode_blobs
 from windowing.partition import Closed, Partition
 from windowing.profiles import Profiles
 from windowing.store import Claimed, Start
+from windowing.told import Told
 from windowing.watch import Watch
 
 Bounds = dict[TopicPartition, tuple[int, int]]
@@ -62,12 +63,17 @@ class Claims:
         written = cycle.topics.windows, cycle.topics.dead_letters
         committed = inherited_commits(cycle.source, cycle.outlet, numbers, cycle.topics.events.values(), written, cycle.operations)
         # after the claim: what is compared with them must not be younger
+        # the logs of windows are believed before the commits; those of the embedded broker are never contradicted by them
+        logs = [TopicPartition(cycle.topics.windows, number) for number in numbers] if cycle.settings.trust_bounds else []
+        newest = {at.partition: record for at, record in cycle.source.newest(logs).items()}
         bounds = cycle.source.bounds(numbers if self.bounds else range(cycle.topics.partitions))
         self.bounds = self.bounds or bounds
         begun = self._begin(claims, committed, bounds)
         profiles = Profiles(cycle.rules.calendar)
         for number, claimed in claims.items():
-            cycle.held[number] = self._recover(number, claimed, begun.get(number), committed, bounds, profiles)
+            held = cycle.held[number] = self._recover(number, claimed, begun.get(number), committed, bounds, profiles)
+            if number in newest:
+                held.partition.sent = self._sent(held, newest[number])
         # a store that came back older while its pages were read has given older panes than the place that it named before
         if any(cycle.store.look(number) != (claims[number].at, claims[number].state) for number in claims.keys() - begun.keys()):
             raise StaleError("the store came back older while its state was read")
@@ -99,6 +105,18 @@ class Claims:
             }  # fmt: skip
             cycle.outlet.transact([], starting, cycle.source.group())
         return begun
+
+    def _sent(self, held: Held, newest: Newest | None) -> Closed:
+        """How far windows are out: what their own log says, or the commits where that cannot be read."""
+        rules, committed = self._cycle.rules, held.partition.sent
+        try:
+            told = Told.of(newest).closed(rules.calendar) if newest is not None else Closed()
+        except PoisonError:
+            told = None
+        if told is not None and told.user and rules.pseudonyms:
+            # nobody can say whose window that is, unless the commits agree; sooner twice than never
+            told = committed if committed.window == told.window else Closed(told.window)
+        return max(held.place.closed, told) if told is not None else committed
 
     def _recover(
         self,

@@ -133,6 +133,10 @@ class PseudonymousOutlet:
         """Return when what was sent last is out for good."""
         self._outlet.settle()
 
+    def lying_open(self, logs: Iterable[TopicPartition]) -> Sequence[TopicPartition]:
+        """Those of the logs in which a transaction lies open."""
+        return self._outlet.lying_open(logs)
+
     def end_left_open(
         self, writers: Iterable[str], logs: Iterable[TopicPartition], commits: Iterable[TopicPartition], group: object
     ) -> None:

@@ -11,11 +11,12 @@ from daywatch.cli import settings_of
 from stream.errors import ConfigurationError, PipelineError, RefusedError
 
 if TYPE_CHECKING:
-    from daywatch.resetting import Names, Plan, Told, WindowFacts
+    from daywatch.resetting import Names, Plan, WindowFacts
     from daywatch.settings import Settings
     from stream.kafka_groups import KafkaGroups
     from stream.log import TopicPartition
     from windowing.redis_upkeep import RedisUpkeep
+    from windowing.told import Told
 
 _AT_A_TIME = 10_000
 
@@ -169,18 +170,13 @@ def _told(message: Any) -> "Told":
     Raises:
         RefusedError: it is none of ours.
     """
-    from daywatch.resetting import Told
-    from sinks.ocsf import instant
     from stream.errors import PoisonError
-    from stream.marks import parse_mark
-    from windowing.record import parse_window
+    from stream.log import Newest
+    from windowing.told import Told
 
     try:
-        if message.value() is None:
-            return Told(mark=parse_mark(message.key(), message.headers()))
-        window = parse_window(message.value())
-        return Told(window.user, instant(window.start), instant(window.end))
-    except (PoisonError, ValueError) as error:
+        return Told.of(Newest(message.key(), message.value(), message.headers()))
+    except PoisonError as error:
         raise RefusedError(f"{message.topic()} holds a record that no worker of ours wrote", "Use a new namespace") from error
 
 

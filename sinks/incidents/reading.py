@@ -10,10 +10,10 @@ from detector.verdict import EventRef
 from sinks.alert_memory import CitedEvent
 from sinks.incidents.story import Alerted
 from sinks.line_alert import is_line_alert
-from sinks.ocsf import MOST_TEXT, instant, kind_of
+from sinks.ocsf import MOST_TEXT, kind_of
 from stream.errors import PoisonError
 from stream.kinds import Millis
-from stream.times import MAX_TS
+from stream.times import MAX_TS, instant
 
 
 class BadAlertRecord(PoisonError):

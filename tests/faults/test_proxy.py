@@ -33,7 +33,7 @@ def ends(link: Link, server: socket.socket) -> tuple[socket.socket, socket.socke
 
 
 def silent(end: socket.socket) -> bool:
-    """Whether nothing arrives for a while. Looks only, and leaves the time-out alone: a trap asks from another thread while the test reads."""
+    """Whether nothing arrives for a while. Leaves the time-out alone: a trap asks from another thread while the test reads."""
     return not select.select([end], [], [], 0.3)[0]
 
 

@@ -1,7 +1,7 @@
 """What a worker's devices may do to it, and what must come of its work all the same: for the tests of every worker on `sinks/cycle.py`."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from stream.errors import TransientError
@@ -23,6 +23,10 @@ class Flaky:
             raise TransientError("committed, but the answer was lost")
 
     def settle(self) -> None: ...
+
+    def lying_open(self, logs: Iterable[TopicPartition]) -> Sequence[TopicPartition]:
+        del logs
+        return ()
 
     def close(self) -> None: ...
 

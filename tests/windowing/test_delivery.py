@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from stream.errors import FencedError, TransientError
-from stream.log import Commit, MemoryLog, MemoryOutlet, MemorySource, Out, TopicPartition
+from stream.errors import FencedError, TakenBackError, TransientError
+from stream.log import Commit, MemoryLog, MemoryOutlet, MemorySource, Newest, Out, TopicPartition
 from tests.windowing.logs import EVENTS, HOUR, PARTITIONS, RULES, TOPICS, complaints, make_log, sent_dead, sent_windows, truth
 from windowing.store import MemoryStore
 from windowing.worker import WindowWorker, WorkerSettings
@@ -36,6 +36,9 @@ class World:
         self.pending: list[object] = []
         self.asked = 0
         """How often somebody has been told what is committed."""
+        self.taken_back: set[TopicPartition] = set()
+        self.unsettled: list[Acknowledged] = []
+        """Transactions of which nobody has looked whether they ended in their logs."""
         self.older: list[Mapping[int, object]] = []
 
     def loses_its_last_second(self) -> None:
@@ -89,7 +92,7 @@ class FaultyStore:
 
 
 class Acknowledged:
-    """A transaction that a broker may still forget, as long as nobody has been told of it."""
+    """A transaction that a broker may still forget, in some logs or in all, as long as nobody has been told of it."""
 
     def __init__(self, world: World, records: Sequence[Out], commits: Mapping[TopicPartition, Commit]) -> None:
         self._world, self._asked, self._commits = world, world.asked, commits
@@ -97,14 +100,20 @@ class Acknowledged:
         self._began = {record.at: len(world.log.logs[record.at]) for record in records}
 
     def is_forgotten(self) -> bool:
-        log = self._world.log
-        if self._world.rnd.random() > 0.03 or self._world.asked != self._asked:
+        log, rnd = self._world.log, self._world.rnd
+        if rnd.random() > 0.03 or self._world.asked != self._asked:
             return False
         if any(log.committed.get(at) != commit for at, commit in self._commits.items()):
             return False  # somebody has committed more since
-        for at, begin in self._began.items():
-            del log.logs[at][begin:]
-        for at, commit in self._before.items():
+        # what is committed and the dead letters stand or fall together here: no log tells of each alone how far it has come
+        of_windows = {at for at in self._began if at.topic == TOPICS.windows}
+        parts = [{at} for at in sorted(of_windows)] + [(self._began.keys() - of_windows) | self._commits.keys()]
+        gone = set[TopicPartition]().union(*rnd.sample(parts, rnd.randint(1, len(parts))))
+        for at in self._began.keys() & gone:
+            del log.logs[at][self._began[at] :]
+        self._world.taken_back |= gone
+        for at in self._commits.keys() & gone:
+            commit = self._before[at]
             if commit is None:
                 del log.committed[at]
             else:
@@ -132,12 +141,19 @@ class FaultyOutlet:
         last = Acknowledged(self._world, records, commits)
         self._outlet.transact(records, commits, self._world.log.generation)
         self._last = last
+        self._world.unsettled.append(last)
         self._gate()
 
     def settle(self) -> None:
         last, self._last = self._last, None
-        if last is not None and last.is_forgotten():
-            raise TransientError("taken back")
+        if last in self._world.unsettled:
+            self._world.unsettled.remove(last)
+            if last.is_forgotten():
+                raise TakenBackError("taken back")
+
+    def lying_open(self, logs: Iterable[TopicPartition]) -> Sequence[TopicPartition]:
+        del logs
+        return ()
 
     def close(self) -> None: ...
 
@@ -152,8 +168,16 @@ class GatedSource(MemorySource):
     def committed(self, partitions: Iterable[int]) -> dict[TopicPartition, Commit]:
         while self._world.pending:
             self._gate()
+        # what others have left open is ended by their heir
+        for each in self._world.unsettled:
+            each.is_forgotten()
+        self._world.unsettled.clear()
         self._world.asked += 1
         return super().committed(partitions)
+
+    def newest(self, logs: Iterable[TopicPartition]) -> dict[TopicPartition, Newest | None]:
+        logs = list(logs)
+        return {at: None for at in logs if at in self._world.taken_back} | super().newest(logs)
 
     def poll(self, limit: int, timeout_ms: int) -> Any:
         self._gate()
