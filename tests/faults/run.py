@@ -281,6 +281,9 @@ class Run:
         last = self._last_words(worker.name)
         self._note(f"{worker.name} ended by itself with {code}: {last}")
         worker.pid = None
+        kills = {(step.fault, step.target) for step in self._sprung}
+        if code == -signal.SIGKILL and kills & {(Fault.KILL_WINDOW, worker.name), (Fault.KILL_DETECT, worker.name)}:
+            return  # killed in mid-sentence, and found dead before its fault was noted down
         if code == 1 and (expected := _EXPECTED.search(last)):
             said = expected.group().strip()
             self.result.gave_up[said] = self.result.gave_up.get(said, 0) + 1

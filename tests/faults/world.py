@@ -210,6 +210,8 @@ class Processes:
         while True:
             said = self._next(60)
             if said.get("started") == name:
+                # a number that was used before stands for another process now
+                self.codes.pop(said["pid"], None)
                 return int(said["pid"])
             self._note(said)
 
