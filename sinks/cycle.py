@@ -18,6 +18,7 @@ from stream.errors import PendingError, PipelineError, RefusedError, TakenBackEr
 from stream.inheriting import inherited_commits
 from stream.kinds import Millis
 from stream.log import Commit, MemoryLog, Out, Outlet, Polled, Records, Source, TopicPartition
+from stream.marks import ClockMark, parse_mark
 from stream.measured import MeasuredOutlet
 from stream.metrics import ASSIGNMENTS, FINDINGS, LAST_TURN, PARTITIONS, POSITION, RECOVERIES, STEP_SECONDS
 from stream.notes import logger_of, note
@@ -161,6 +162,10 @@ class Held:
     standing_ms: Millis | None = None
     """For how long polls have said that this is the end; None while they have not."""
 
+    def commit(self) -> Commit:
+        """What says that everything up to the position has been dealt with."""
+        return Commit(self.position, self.note.encode() if self.note != Note() else "")
+
 
 class Cycle:
     """Takes every record once, whatever dies. Assignments change only in its polls."""
@@ -301,7 +306,7 @@ class Cycle:
         self._work.forget()
         self._outlet.settle()
         reading, commits = self._reading, dict[TopicPartition, Commit]()
-        told = dict[int, int]()
+        told = dict[int, tuple[int, ClockMark | None]]()
         if numbers:
             try:
                 commits = inherited_commits(self._source, self._outlet, numbers, [reading.topic], reading.written, self._operations)
@@ -310,8 +315,13 @@ class Cycle:
                 raise
             told = self._told(numbers)
         bounds = self._source.bounds(numbers) if numbers else {}
-        self._refuse_to_double([number for number in numbers if self.at(number) not in commits])
+        known = self._doubted & told.keys()
+        self._refuse_to_double([number for number in numbers if self.at(number) not in commits and number not in known])
         found = {number: self._found(number, commits.get(self.at(number)), bounds[self.at(number)], told.get(number)) for number in numbers}
+        committed = {number: commits.get(self.at(number), Commit(bounds[self.at(number)][0])).offset for number in numbers}
+        if moved := {self.at(number): held.commit() for number, held in found.items() if held.position != committed[number]}:
+            # commits and results agree again, for whoever comes next
+            self._outlet.transact([], moved, self._source.group())
         self._work.claimed([self.at(number) for number in numbers])
         self.held.update(found)
         if numbers:
@@ -336,26 +346,32 @@ class Cycle:
                 f"no committed position in {self._reading.topic}{self._reading.no_commit}"
             )
 
-    def _told(self, numbers: Sequence[int]) -> dict[int, int]:
-        """How far each partition has been answered, as the results themselves say; not of an embedded broker."""
+    def _told(self, numbers: Sequence[int]) -> dict[int, tuple[int, ClockMark | None]]:
+        """How far each partition has been answered, as its last result says, and the mark if that is one; not of an embedded broker."""
         if not self._pace.trust_bounds:
             return {}
         newest = self._source.newest([TopicPartition(self._reading.results, number) for number in numbers])
-        said = {at.partition: read_to(record.headers) if record is not None else 0 for at, record in newest.items()}
-        return {number: offset for number, offset in said.items() if offset is not None}
+        said = {at.partition: (read_to(record.headers), record) if record is not None else (0, None) for at, record in newest.items()}
+        return {
+            number: (offset, parse_mark(record.key, record.headers) if record is not None and record.value is None else None)
+            for number, (offset, record) in said.items()
+            if offset is not None
+        }
 
-    def _found(self, number: int, commit: Commit | None, bounds: tuple[int, int], told: int | None) -> Held:
+    def _found(self, number: int, commit: Commit | None, bounds: tuple[int, int], told: tuple[int, ClockMark | None] | None) -> Held:
         start, end = bounds
         commit = commit or Commit(start)
+        kept = Note.decode(commit.note)
         # what is out is out; and what is committed, but was taken back in the results, goes again
-        if told is not None and told <= end and (told > commit.offset or number in self._doubted):
-            commit = commit._replace(offset=max(told, start))
+        if told is not None and told[0] <= end and (told[0] > commit.offset or number in self._doubted):
+            commit, mark = Commit(max(told[0], start)), told[1]
+            if mark is not None:
+                kept = kept._replace(marks=True, last=kept.last or mark.last)
         if not start <= commit.offset <= end:
             raise RefusedError(
                 f"the group's position {commit.offset} in {self._reading.topic}, partition {number}, lies outside its log ({start} to "
                 f"{end}): records expired unread, or the topic was made anew; use a new namespace"
             )
-        kept = Note.decode(commit.note)
         if kept.marks:
             self._marked.add(number)
         return Held(commit.offset, commit.offset, self._bounds.setdefault(number, bounds)[1], kept, number in self._marked)
@@ -460,9 +476,7 @@ class Cycle:
     def commit_ends(self) -> None:
         """Commit the ends of logs that end in a transaction's marker, behind the last record: others look for them."""
         commits = {
-            self.at(number): Commit(held.position, held.note.encode() if held.note != Note() else "")
-            for number, held in self.held.items()
-            if held.position > held.committed and held.position > 0
+            self.at(number): held.commit() for number, held in self.held.items() if held.position > held.committed and held.position > 0
         }
         if commits:
             self._outlet.transact([], commits, self._source.group())

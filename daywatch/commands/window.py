@@ -156,7 +156,7 @@ def _summary(worker: "WindowWorker", until_done: bool) -> None:
         refused = sum(reasons.values())
         why = f" ({', '.join(f'{n:,} {reason}' for reason, n in sorted(reasons.items()))})" if reasons else ""
         duplicates = totals.duplicates[kind]
-        kept = read - refused - duplicates
+        kept = max(read - refused - duplicates, 0)  # an earlier life may have read what was found to be doubled now
         line = f"{kind:>6}  {read:>10,} read  {kept:>10,} in panes  {duplicates:>6,} duplicates  {refused:>6,} refused{why}"
         note(_LOG, NOTICE, "summary", line, kind=kind.value, read=read, duplicates=duplicates, refused=dict(reasons))
     note(

@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from sinks.cycle import MemoryPast
 from sinks.detect_worker import DetectSettings, DetectWorker
 from sinks.triage_worker import TriageSettings, TriageWorker
 from stream.clock import ManualClock
-from stream.log import MemoryLog, MemoryOutlet, MemorySource
+from stream.errors import TakenBackError
+from stream.log import Commit, MemoryLog, MemoryOutlet, MemorySource, Newest, Out, TopicPartition
 from stream.metrics import (
     ALERT_ARRIVAL_SECONDS,
     ALERT_EVENT_SECONDS,
@@ -28,7 +30,7 @@ from stream.metrics import (
 from stream.telemetry import Beat, MemoryTelemetry
 from tests.sinks import test_detect_worker as detecting
 from tests.sinks import test_triage_worker as triaging
-from tests.sinks.rough import Flaky, never
+from tests.sinks.rough import Flaky, kept_in, never
 from tests.sinks.windows import FIRST, FixedBackend, day_of
 
 DAY = 86_400_000
@@ -141,3 +143,60 @@ def test_the_log_says_what_is_held_and_what_went_wrong_and_names_nobody(caplog: 
     assert all(facts["cause"] == "TransientError" for facts in recoveries)
     for word in ("ana", "bob", "cyd", "plan.docx"):
         assert word not in str(lines)
+
+
+class HalfForgotten:
+    """An outlet whose broker forgets half of some transactions: the commits, or all records; what is left stands."""
+
+    def __init__(self, log: MemoryLog, chance: random.Random, half: str) -> None:
+        self._log, self._chance, self._half = log, chance, half
+        self._last: Callable[[], None] | None = None
+        self.taken_back = 0
+
+    def transact(self, records: Sequence[Out], commits: Mapping[TopicPartition, Commit], group: object) -> None:
+        self.settle()
+        log, before = self._log, dict(self._log.committed)
+        lengths = {record.at: len(log.logs[record.at]) for record in records}
+        MemoryOutlet(log).transact(records, commits, group)
+
+        def forget() -> None:
+            if self._half == "commits":
+                log.committed = before
+            for at, length in lengths.items() if self._half == "records" else ():
+                del log.logs[at][length:]
+
+        self._last = forget
+
+    def settle(self) -> None:
+        last, self._last = self._last, None
+        if last is not None and self._chance.random() < 0.4:
+            last()
+            self.taken_back += 1
+            raise TakenBackError("taken back")
+
+    def lying_open(self, logs: Iterable[TopicPartition]) -> Sequence[TopicPartition]:
+        del logs
+        return ()
+
+    def close(self) -> None: ...
+
+
+class Emptied(MemorySource):
+    """A source whose broker keeps the places of what was taken back."""
+
+    def newest(self, logs: Iterable[TopicPartition]) -> dict[TopicPartition, Newest | None]:
+        logs = list(logs)
+        return dict.fromkeys(logs, None) | super().newest(logs)
+
+
+@pytest.mark.parametrize("half", ["commits", "records"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_transaction_of_which_a_broker_keeps_one_half_makes_no_difference(half: str, seed: int) -> None:
+    log, clean = detecting.filled(seed=4), detecting.filled(seed=4)
+    detect(clean)[1].run(never)
+    outlet = HalfForgotten(log, random.Random(seed), half)
+    detect(log, outlet, source=Emptied(log, ["windows"]))[1].run(never)
+    assert outlet.taken_back > 1
+    topics = ["verdicts", "alerts"]
+    assert kept_in(log, topics) == kept_in(clean, topics)
+    assert log.committed == clean.committed

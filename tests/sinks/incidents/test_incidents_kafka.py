@@ -231,7 +231,7 @@ def part(detector: Detector, number: int, of: int) -> Detector:
 
 
 def _end(record: Received) -> int:
-    from sinks.ocsf import instant
+    from stream.times import instant
 
     return 0 if record.value is None else instant(orjson.loads(record.value)["end"])
 
