@@ -159,9 +159,12 @@ class KafkaDoor:
         self._began = time.monotonic()
         self.met = False
         """Whether a broker has answered a question: from then on one that does not is starting, or away."""
+        self.admin = self._made()
+
+    def _made(self) -> AdminClient:
         try:
             properties: dict[str, Any] = {**self._client, "error_cb": self._note}
-            self.admin = AdminClient(properties, logger=quiet_logger())
+            return AdminClient(properties, logger=quiet_logger())
         except KafkaException as error:
             raise ConfigurationError(unusable(error.args[0].str())) from None
 
@@ -194,6 +197,10 @@ class KafkaDoor:
                 if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001
                     patience_s *= 2  # the answer may only be slow
                 time.sleep(0.1)
+
+    def begin_anew(self) -> None:
+        """Ask with a client made anew: one that has found a log without a leader goes on saying so for half a minute (2.16)."""
+        self.admin = self._made()
 
     def look_again(self) -> None:
         """Find out anew which broker leads which log, if one answers."""

@@ -31,10 +31,7 @@ _MISSING = frozenset(
 )
 
 _MOVED = frozenset({KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION})
-"""A log has another leader, or the same one anew; the library's admin client does not look for it by itself (2.16).
-
-Nor for a log that had none when it first asked, as while a broker starts: it takes that for a missing one for half a minute.
-"""
+"""A log has another leader, or the same one anew; the library's admin client does not look for it by itself (2.16)."""
 
 _MADE_JUST_NOW_S = 3.0
 """So long may a topic that was made a moment ago be unknown."""
@@ -264,8 +261,11 @@ def _patiently(
                 raise forbidden(cause) from error
             if door is not None:
                 door.check()
-                if cause.code() in _MOVED | _MISSING:
+                if cause.code() in _MOVED:
                     door.look_again()
+                elif cause.code() == KafkaError._NOENT and gone_s < within_s:  # noqa: SLF001
+                    time.sleep(0.4)
+                    door.begin_anew()
             if cause.code() in _MISSING and gone_s >= missing_s:
                 raise RefusedError("a topic is missing; create the topics with `daywatch topics create`") from error
             if gone_s >= within_s and cause.code() in _AWAY:

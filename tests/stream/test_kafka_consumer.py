@@ -48,12 +48,16 @@ class Door:
     """A client that counts how often it was told to look who leads which log."""
 
     looks: int = 0
+    anew: int = 0
     met: bool = False
 
     def check(self) -> None: ...
 
     def look_again(self) -> None:
         self.looks += 1
+
+    def begin_anew(self) -> None:
+        self.anew += 1
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,12 @@ def test_a_log_that_has_another_leader_is_looked_for(code: int, looks: int) -> N
     door: Any = Door()
     assert _patiently(failing(2, code), 10.0, "end of a log", door) == "answer"
     assert door.looks == looks
+
+
+def test_a_log_that_had_no_leader_is_asked_for_by_another_client() -> None:
+    door: Any = Door()
+    assert _patiently(failing(2, KafkaError._NOENT), 10.0, "end of a log", door, missing_s=10.0) == "answer"
+    assert door.anew == 2
 
 
 def test_a_broker_that_has_answered_once_is_known() -> None:
