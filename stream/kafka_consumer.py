@@ -33,6 +33,8 @@ _MISSING = frozenset(
 _MOVED = frozenset({KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION})
 """A log has another leader, or the same one anew; the library's admin client does not look for it by itself (2.16)."""
 
+_ANSWERS_WITHIN_S = 30.0
+
 _MADE_JUST_NOW_S = 3.0
 """So long may a topic that was made a moment ago be unknown."""
 
@@ -156,9 +158,13 @@ def _offsets(
     left_s: float,
     isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
 ) -> dict[Place, int]:
-    asked = {TopicPartition(*place): spec for place in places}
-    found = door.admin.list_offsets(asked, isolation_level=isolation, request_timeout=min(left_s, 10.0))
-    return {Place(at.topic, at.partition): future.result(left_s).offset for at, future in found.items()}
+    asked, deadline = {TopicPartition(*place): spec for place in places}, time.monotonic() + left_s
+    # the library was seen to end the process (2.16: refcnt > 0) when its own time-out met a broker's late answer: leave it time
+    found = door.admin.list_offsets(asked, isolation_level=isolation, request_timeout=_ANSWERS_WITHIN_S)
+    try:
+        return {Place(at.topic, at.partition): future.result(max(deadline - time.monotonic(), 0.0)).offset for at, future in found.items()}
+    except TimeoutError as error:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "not answered")) from error  # noqa: SLF001
 
 
 def partitions_of(client: Mapping[str, Any] | KafkaDoor, topic: str, within_s: float = 30.0) -> int:
