@@ -62,10 +62,10 @@ class Claims:
             check_layout(self._layout, claimed.layout)
         written = cycle.topics.windows, cycle.topics.dead_letters
         committed = inherited_commits(cycle.source, cycle.outlet, numbers, cycle.topics.events.values(), written, cycle.operations)
-        # after the claim: what is compared with them must not be younger
         # the logs of windows are believed before the commits; those of the embedded broker are never contradicted by them
         logs = [TopicPartition(cycle.topics.windows, number) for number in numbers] if cycle.settings.trust_bounds else []
         newest = {at.partition: record for at, record in cycle.source.newest(logs).items()}
+        # after the claim: what is compared with them must not be younger
         bounds = cycle.source.bounds(numbers if self.bounds else range(cycle.topics.partitions))
         self.bounds = self.bounds or bounds
         begun = self._begin(claims, committed, bounds)
