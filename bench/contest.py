@@ -181,8 +181,8 @@ class Contest:
         figure = Figure(name, events, newest_ms / 1000 - began["at_s"], whole_s - began["cpu_s"], whole_s, peak_mb, len(records))
         return figure, records
 
-    def daywatch(self, name: str, hop: str, people: Path | None, events: int, workers: int = 1) -> tuple[Figure, list[bytes]]:
-        """Run `daywatch window --until-done`, one process or several; what was measured, and the windows."""
+    def daywatch(self, name: str, hop: str, people: Path | None, events: int, processes: int = 1) -> tuple[Figure, list[bytes]]:
+        """Run `daywatch window --until-done`; what was measured, and the windows."""
         namespace = self.filled.namespace(self._runs)
         self._runs += 1
         with self.store(namespace) as store:
@@ -197,21 +197,22 @@ class Contest:
                 **({"window.directory": str(people)} if people else {}),
             }
             daywatch(settings, "topics", "create")
-            times = [self.scratch / f"{namespace}.{number}.times" for number in range(workers)]
+            times = self.scratch / f"{namespace}.times"
+            times.mkdir(parents=True)
             pairs = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-            commands = [[sys.executable, "-m", "bench.timed_window", str(place), *pairs, "window", "--until-done"] for place in times]
-            spent = run_all(commands, [self.scratch / f"{namespace}.{number}.log" for number in range(workers)])
+            command = [sys.executable, "-m", "bench.timed_window", str(times), *pairs, "window", "--until-done"]
+            whole, peak = run([*command, "--processes", str(processes)], self.scratch / f"{namespace}.log")
             store_mb = store_memory_mb(store.url)
-        told = [json.loads(place.read_text(encoding="ascii")) for place in times]
+        told = [json.loads(place.read_text(encoding="ascii")) for place in times.glob("*.json")]
         told = [each for each in told if "ended_s" in each]
         if not told:
             raise ContestError(f"no window was sent; see {self.scratch}")
         records, _ = results(self.client, f"{namespace}.windows", self.embedded)
         began, ended = min(each["began_s"] for each in told), max(each["ended_s"] for each in told)
-        whole = sum(each[0] for each in spent)
         cpu = sum(each["end_cpu_s"] - each["cpu_s"] for each in told)
-        peak = max(each[1] for each in spent)
-        figure = Figure(name, events, ended - began, cpu, whole, peak, len(records), more={"store_end_mb": store_mb, "workers": workers})
+        figure = Figure(
+            name, events, ended - began, cpu, whole, peak, len(records), more={"store_end_mb": store_mb, "processes": processes}
+        )
         return figure, records
 
 
@@ -268,7 +269,7 @@ def _ended(child: "subprocess.Popen[bytes]", log: Path) -> tuple[float, float]:
         if pid:
             break
         # what wait4 says of memory begins with ours at the fork
-        peak_mb = max(peak_mb, _peak_mb(child.pid))
+        peak_mb = max(peak_mb, sum(map(_peak_mb, _family(child.pid))))
         if time.monotonic() > deadline:
             child.kill()
             raise ContestError(f"a process does not end; its log is {log}")
@@ -278,6 +279,15 @@ def _ended(child: "subprocess.Popen[bytes]", log: Path) -> tuple[float, float]:
         last = log.read_text(encoding="utf-8", errors="replace").strip()[-800:]
         raise ContestError(f"{child.args[2]} ended with {child.returncode}: {last}")  # type: ignore[index]
     return usage.ru_utime + usage.ru_stime, peak_mb
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its children's children, as far as they can be known."""
+    found = [pid]
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += [each for child in (thread / "children").read_text(encoding="ascii").split() for each in _family(int(child))]
+    return found
 
 
 def _peak_mb(pid: int) -> float:

@@ -10,13 +10,13 @@ def table(found: dict[str, Any]) -> str:
     """Plain text, a line a contestant; ratios are Daywatch's first figure to each peer's."""
     figures = found["figures"]
     ours = next((each for each in figures if each["name"].startswith("Daywatch")), None)
-    lines = [f"{'':<22}{'events':>11}{'seconds':>9}{'events/s':>11}{'of raw':>8}{'ratio':>8}{'CPU-s/M':>9}{'peak MB':>9}  output"]
+    lines = [f"{'':<27}{'events':>11}{'seconds':>9}{'events/s':>11}{'of raw':>8}{'ratio':>8}{'CPU-s/M':>9}{'peak MB':>9}  output"]
     for each in figures:
         ratio = f"{ours['rate'] / each['rate']:.1f}x" if ours and each is not ours and each["name"] != "raw consume" else ""
         share = f"{each['of_raw']:.3f}" if each["of_raw"] is not None else ""
         peak = f"{each['peak_mb']:,.0f}" if each["peak_mb"] else ""
         lines.append(
-            f"{each['name']:<22}{each['events']:>11,}{each['seconds']:>9.2f}{each['rate']:>11,}{share:>8}{ratio:>8}"
+            f"{each['name']:<27}{each['events']:>11,}{each['seconds']:>9.2f}{each['rate']:>11,}{share:>8}{ratio:>8}"
             f"{each['cpu_s_per_million']:>9.2f}{peak:>9}  {each['verdict']}"
         )
     return "\n".join(lines) + "\n"
@@ -26,7 +26,7 @@ def picture(found: dict[str, Any]) -> str:
     """Bars of events a second, as an SVG; a contestant whose output was wrong is drawn in red."""
     figures = found["figures"]
     most = max(each["rate"] for each in figures)
-    height, left, width = 30, 170, 470
+    height, left, width = 30, 190, 450
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height * len(figures) + 40}"',
         ' font-family="system-ui, sans-serif" font-size="13">',

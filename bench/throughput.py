@@ -62,10 +62,10 @@ class Contestants:
         middle.more["rates"] = [round(figure.rate) for figure in runs]
         return told(middle)
 
-    def daywatch(self, contest: Contest, work: Workload, hop: str, workers: int = 1, name: str = "") -> Figure:
+    def daywatch(self, contest: Contest, work: Workload, hop: str, processes: int = 1, name: str = "") -> Figure:
         """Daywatch, checked."""
-        label = name or f"Daywatch, hop {hop}"
-        figure, records = contest.daywatch(label, hop, work.people, work.total, workers)
+        label = name or f"Daywatch, hop {hop}{f', {processes} proc.' if processes > 1 else ''}"
+        figure, records = contest.daywatch(label, hop, work.people, work.total, processes)
         verdict = check_windows(records, windows(work.events, _HOURS[hop] * DAY_MS // 24))
         figure.verdict, figure.right = str(verdict), verdict.right
         return told(figure)
@@ -111,7 +111,7 @@ def base_case(given: argparse.Namespace, contestants: Contestants) -> list[Figur
     figures = []
     with contestants.filled(work) as contest:
         figures.append(contestants.raw(contest, work))
-        figures += [contestants.daywatch(contest, work, hop, given.workers) for hop in given.hops]
+        figures += [contestants.daywatch(contest, work, hop, n) for hop in given.hops for n in given.processes]
         figures += [contestants.peer(contest, work, name) for name in given.peers if name != "faust"]
         if len(given.peers) > (given.peers == ["faust"]):
             again = contestants.raw(contest, work)
@@ -151,12 +151,10 @@ def axis_of_hops(given: argparse.Namespace, contestants: Contestants) -> list[Fi
 
 
 def axis_of_workers(given: argparse.Namespace, contestants: Contestants) -> list[Figure]:
-    """One worker and two; on Apache Kafka only."""
-    if given.apache is None:
-        raise PipelineError("the embedded broker serves one worker of a role; name Apache Kafka with --apache DIR")
+    """One worker and two, each a process, that share the partitions."""
     work = base_workload(given, given.events)
     with contestants.filled(work) as contest:
-        return [contestants.daywatch(contest, work, "24h", workers, f"{workers} worker{'s' * (workers > 1)}") for workers in (1, 2)]
+        return [contestants.daywatch(contest, work, "24h", n, f"{n} worker{'s' * (n > 1)}") for n in (1, 2)]
 
 
 def axis_of_events(given: argparse.Namespace, contestants: Contestants) -> list[Figure]:
@@ -202,7 +200,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=1_000)
     parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--workers", type=int, default=1, help="Daywatch's; more than one on Apache Kafka only")
+    parser.add_argument("--processes", default="2,1", help="so many of Daywatch's share the partitions, one run each")
     parser.add_argument("--hops", default="24h,6h", help="of Daywatch's windows; peers do user/days")
     parser.add_argument("--peers", default=",".join(PEERS), help="some of these, or none")
     parser.add_argument("--faust-events", type=int, default=100_000)
@@ -227,8 +225,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"no such peer: {', '.join(sorted(unknown))}")
     if unknown := set(given.hops) - set(_HOURS):
         parser.error(f"a hop is one of {', '.join(_HOURS)}")
-    if given.workers > 1 and given.apache is None:
-        parser.error("the embedded broker serves one worker of a role; name Apache Kafka with --apache DIR")
+    if not all(n.isdigit() and int(n) for n in given.processes.split(",")):
+        parser.error("processes are numbers from 1, with commas between them")
+    given.processes = [int(n) for n in given.processes.split(",")]
     return given
 
 

@@ -1,16 +1,22 @@
-"""`daywatch window` with a stopwatch held to it: `python -m bench.timed_window FILE WINDOW-ARGUMENTS…`.
+"""`daywatch window` with a stopwatch held to it: `python -m bench.timed_window DIRECTORY WINDOW-ARGUMENTS…`.
 
-The command itself runs, unchanged. Two of its seams are watched: when its source is told where to read from (no record can have
-been consumed before), and when a transaction that sent windows has been committed (they can be read from then on).
+The command itself runs, unchanged. Two of its seams are watched in each of its processes: when its source is told where to read from (no
+record can have been consumed before), and when a transaction that sent windows has been committed (they can be read from then on).
 """
 
 import json
+import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from daywatch.commands import window
 from stream.kafka_source import KafkaOutlet, KafkaSource
+
+_WORK: Callable[..., Any] = window._work  # noqa: SLF001 - what each process of the command runs
 
 
 def watch(told: dict[str, float]) -> None:
@@ -32,17 +38,23 @@ def watch(told: dict[str, float]) -> None:
     KafkaOutlet.transact = timed_transact  # type: ignore[method-assign]
 
 
-def main() -> None:
-    """Run the command; write the times down when it has ended."""
-    place = Path(sys.argv.pop(1))
+def timed(directory: Path, *arguments: Any) -> Any:
+    """What a process of the command runs, watched; its times go into a file of the directory."""
     told: dict[str, float] = {}
     watch(told)
+    try:
+        return _WORK(*arguments)
+    finally:
+        (directory / f"{os.getpid()}.json").write_text(json.dumps(told), encoding="ascii")
+
+
+def main() -> None:
+    """Run the command."""
+    directory = Path(sys.argv.pop(1))
+    window._work = partial(timed, directory)  # type: ignore[assignment]  # noqa: SLF001
     from daywatch.__main__ import main as daywatch
 
-    try:
-        daywatch()
-    finally:
-        place.write_text(json.dumps(told), encoding="ascii")
+    daywatch()
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> dict[str, object]:
         store.start()
         settings = {
             "namespace": "whole", "kafka.bootstrap_servers": broker.bootstrap_servers, "kafka.embedded": str(given.apache is None).lower(),
-            "store.url": store.url, "window.hop": given.hop,
+            "store.url": store.url, "window.hop": given.hop, "window.processes": str(given.processes),
         }  # fmt: skip
         daywatch(settings, "topics", "create")
         steps.append(step("replay", settings, ["replay", str(organisation)], scratch))
@@ -89,6 +89,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> dict[str, object]:
             "machine": machine(given),
             "events": events,
             "hop": given.hop,
+            "processes": given.processes,
             "windows": windows,
             "alerts": alerts,
             "steps": [asdict(each) for each in steps],
@@ -107,6 +108,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=1_000)
     parser.add_argument("--days", type=int, default=501)
     parser.add_argument("--hop", default="24h")
+    parser.add_argument("--processes", type=int, default=2, help="of the windowing worker")
     parser.add_argument("--organisation", type=Path, help="one that is there already")
     parser.add_argument(
         "--apache", type=Path, metavar="DIR", help="Apache Kafka, by the directory of its launcher, instead of the embedded broker"

@@ -6,7 +6,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Knows nothing of a
 import os
 import sys
 
-from stream.errors import PipelineError, UsageError, said_by_system
+from daywatch.failures import said
+from stream.errors import PipelineError
 
 
 def main() -> None:
@@ -15,27 +16,18 @@ def main() -> None:
 
     try:
         app(prog_name="daywatch")
-    except UsageError as error:
-        _fail(str(error), code=2)
-    except PipelineError as error:
-        _fail(str(error))
-    except OSError as error:
-        # a disk that is full, standard output that cannot take more: the system says it best, and names no more than a path
-        _fail(f"{f'{error.filename}: ' if error.filename else ''}{said_by_system(error)}")
-    except MemoryError:
-        _fail("out of memory; fewer users or days, a smaller batch or a larger machine would help")
     except Exception as error:
+        expected = isinstance(error, PipelineError | OSError | MemoryError)
         if os.environ.get("DAYWATCH_DEBUG"):
-            raise
-        # an unforeseen error's text may hold log contents: name its kind, not its words
-        _fail(f"unexpected {type(error).__name__}; run again with DAYWATCH_DEBUG=1 to see where it came from")
+            if not expected:
+                raise
+            import traceback
+
+            traceback.print_exc()
+        _fail(*said(error))
 
 
-def _fail(text: str, code: int = 1) -> None:
-    if os.environ.get("DAYWATCH_DEBUG"):
-        import traceback
-
-        traceback.print_exc()
+def _fail(text: str, code: int) -> None:
     # the last words go to standard error: standard output is for data
     from daywatch.logs import last_words
 

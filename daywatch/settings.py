@@ -272,6 +272,7 @@ class WindowSettings(_Group):
     cap: int = Field(default=40, ge=1, le=1000)
     learning_days: int = Field(default=14, ge=0, le=365)
     directory: Path | None = None
+    processes: int = Field(default=1, ge=1, le=64, description="That share the partitions of a worker.")
 
     def spec(self) -> WindowSpec:
         """Size, hop and allowed lateness as the calendar wants them.

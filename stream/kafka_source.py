@@ -34,6 +34,7 @@ from stream.kafka_transactions import Outgoing, TransactionalProducer
 from stream.kinds import Millis
 from stream.log import Commit, Headers, Newest, Out, Polled, TopicPartition
 from stream.notes import logger_of, note
+from stream.parts import Part
 
 _T = TypeVar("_T")
 _LOG: Final = logger_of("kafka")
@@ -49,7 +50,7 @@ _TRICKLE_WAITS_S: Final = 0.025
 
 
 class KafkaSource:
-    """Reads `topics` as a member of `group`.
+    """Reads `topics` as a member of `group`; with a `part` always the same partitions, whoever else reads: nobody takes or gives any.
 
     Two threads share it: the worker's, which calls the methods here, and one that fetches. The group takes and gives partitions only
     while the worker is in `poll`, as if it were the only thread: until then the fetching thread, which librdkafka tells of it, waits.
@@ -59,7 +60,7 @@ class KafkaSource:
         TransientError: the broker cannot be reached, from any method.
     """
 
-    def __init__(self, client: Mapping[str, Any], group: str, topics: Sequence[str], **more: Any) -> None:
+    def __init__(self, client: Mapping[str, Any], group: str, topics: Sequence[str], part: Part | None = None, /, **more: Any) -> None:
         self._topics = list(topics)
         self._client, self._door, self._group_name = client, KafkaDoor(client), group
         self.partitions = common_partitions(self._door, topics)
@@ -84,7 +85,11 @@ class KafkaSource:
         self._thread: threading.Thread | None = None
 
         self._consumer = Consumer({**group_config(client, group, **more), "error_cb": self._on_error})
-        self._consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+        if part is None:
+            self._consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+        else:
+            self._generation, self._held, self._joined = 1, part.held(self.partitions), True
+            self._group = self._consumer.consumer_group_metadata()
 
     # what the group decides ------------------------------------------------------------------------------------------
 

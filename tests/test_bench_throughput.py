@@ -162,10 +162,11 @@ def test_a_wrong_figure_is_marked_in_the_table_and_the_picture() -> None:
     assert picture(found).count("(wrong)") == 1
 
 
-def test_several_workers_are_refused_on_the_embedded_broker(capsys: pytest.CaptureFixture[str]) -> None:
+def test_processes_are_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert options(["--processes", "1,4"]).processes == [1, 4]
     with pytest.raises(SystemExit):
-        options(["--workers", "2"])
-    assert "Apache Kafka" in capsys.readouterr().err
+        options(["--processes", "1,0"])
+    assert "from 1" in capsys.readouterr().err
 
 
 def test_a_contest_measures_and_checks_real_processes(work: Workload, tmp_path: Path) -> None:
@@ -180,9 +181,14 @@ def test_a_contest_measures_and_checks_real_processes(work: Workload, tmp_path: 
         # the peer that needs no framework; the others are measured the same way
         peer, records = contest.peer("redis", Path(sys.executable), work.total)
         assert str(check_user_days(records, user_days(work.events))) == "right"
-        ours, values = contest.daywatch("Daywatch", "24h", work.people, work.total)
-        assert str(check_windows(values, windows(work.events, DAY_MS))) == "right"
-        for figure in (peer, ours):
+        found = []
+        for processes in (1, 2):
+            ours, values = contest.daywatch("Daywatch", "24h", work.people, work.total, processes)
+            assert str(check_windows(values, windows(work.events, DAY_MS))) == "right"
+            assert ours.more["processes"] == processes
+            found.append(ours)
+        assert found[1].peak_mb > found[0].peak_mb  # those of all processes count
+        for figure in (peer, *found):
             assert 0 < figure.seconds < 120
             assert 0 < figure.cpu_s < figure.whole_cpu_s
             assert figure.peak_mb > 20

@@ -125,6 +125,28 @@ def test_a_second_run_finds_nothing_left_to_do(site: Site, organisation: Path) -
     assert found[0][0] == found[0][1] > 0
 
 
+def test_processes_share_the_partitions_and_say_in_the_end_what_they_came_to(site: Site, organisation: Path) -> None:
+    # more than there are partitions: one has nothing to do
+    site.run("topics", "create", "--set", "topics.partitions=2")
+    site.run("replay", str(organisation))
+    people = ["--directory", str(organisation / "LDAP")]
+    done = site.run("window", "--hop", "24h", *people, "--processes", "3", "--until-done")
+    assert sorted(records(site, "windows")) == in_memory(organisation)
+    assert done.stdout == ""
+    assert done.stderr.count("windows closed, 0 stay open") == 1
+    assert f"{len(in_memory(organisation)):,} windows closed" in done.stderr
+    # each of them worked on partitions of its own
+    holds = [line for line in done.stderr.splitlines() if "holds 1 of 2 partitions" in line]
+    assert len(holds) >= 2
+
+
+def test_processes_say_once_what_is_wrong(site: Site) -> None:
+    failed = site.run("window", "--processes", "2", "--store-url", "redis://127.0.0.1:1/0", "--until-done", code=1)
+    assert failed.stderr.count("daywatch: error: ") == 1
+    assert "Traceback" not in failed.stderr
+    assert "processes" in site.run("window", "--processes", "0", code=2).stderr
+
+
 def test_a_worker_refuses_what_would_lose_or_double_something(site: Site, organisation: Path) -> None:
     if site.environment["DAYWATCH_KAFKA__EMBEDDED"] == "true":
         pytest.skip("the embedded broker creates topics as soon as they are asked for")

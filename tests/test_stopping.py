@@ -103,7 +103,7 @@ def test_the_chain_stops_worker_by_worker_and_ends_as_if_nobody_had_stopped(site
     assert "start again to go on" in _gone(replay, code=1)
     site.run("replay", str(organisation), "--state", home)
 
-    site.stop_in_the_midst("window", "window", "-q")
+    site.stop_in_the_midst("window", "window", "-q", "--processes", "2")
     # whoever leaves says so: nobody waits for a session to time out
     assert not site.groups.look(f"{site.namespace}.window").alive
     site.run("window", "--until-done", "-q")

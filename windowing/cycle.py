@@ -36,6 +36,8 @@ class WorkerSettings:
     until_done: bool = False
     trust_bounds: bool = True
     """False for a broker whose end offsets cannot be believed: a log's end is then what two polls of it say."""
+    dealt_out: bool = False
+    """The partitions have been dealt out for good: those of others never come here, and they see to them."""
     write_after_ms: Millis = 0
     write_after_records: int = 500_000
     """The store is written when so many records wait for it, or something for so long, or with a closing; 0: at once.

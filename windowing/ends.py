@@ -35,7 +35,7 @@ class Ends:
     def all_reached(self, bounds: Mapping[TopicPartition, tuple[int, int]]) -> bool:
         """Whether nothing is left to do, in other workers' partitions neither.
 
-        One of them may have died, and its partitions come here when the group has noticed.
+        One of them may have died, and its partitions come here when the group has noticed; never where they have been dealt out for good.
 
         Raises:
             TransientError: the store cannot be asked.
@@ -44,6 +44,8 @@ class Ends:
         for held in cycle.held.values():
             if held.partition.due() or not all(self.reached(held, kind) for kind in KINDS):
                 return False
+        if cycle.settings.dealt_out:
+            return True
         foreign = sorted(set(range(cycle.topics.partitions)) - set(cycle.held))
         return not foreign or (cycle.settings.trust_bounds and all(self._reached_by_others(number, bounds) for number in foreign))
 
