@@ -176,6 +176,35 @@ class Outlet(Protocol):
         ...
 
 
+class OutletAround(Outlet):
+    """An outlet around another one, which does what is not overridden."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+
+    def transact(self, records: Sequence[Out], commits: Mapping[TopicPartition, Commit], group: object) -> None:
+        """One transaction."""
+        self._outlet.transact(records, commits, group)
+
+    def settle(self) -> None:
+        """Return when what was sent last is out for good."""
+        self._outlet.settle()
+
+    def lying_open(self, logs: Iterable[TopicPartition]) -> Sequence[TopicPartition]:
+        """Those of the logs in which a transaction lies open."""
+        return self._outlet.lying_open(logs)
+
+    def end_left_open(
+        self, writers: Iterable[str], logs: Iterable[TopicPartition], commits: Iterable[TopicPartition], group: object
+    ) -> None:
+        """End what one of these writers has left open."""
+        self._outlet.end_left_open(writers, logs, commits, group)
+
+    def close(self) -> None:
+        """Flush and let go."""
+        self._outlet.close()
+
+
 class _Kept(NamedTuple):
     key: bytes | None
     value: bytes | None

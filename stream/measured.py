@@ -2,19 +2,20 @@
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from stream.errors import FencedError, PipelineError
-from stream.log import Commit, Out, Outlet, TopicPartition
+from stream.log import Commit, Out, Outlet, OutletAround, TopicPartition
 from stream.metrics import RECORDS_SENT, TRANSACTION_SECONDS, TRANSACTIONS
 from stream.telemetry import Beat, Telemetry
 
 
-class MeasuredOutlet:
+class MeasuredOutlet(OutletAround):
     """The `Outlet` seam around another one."""
 
     def __init__(self, outlet: Outlet, telemetry: Telemetry, timer: Callable[[], float] = time.perf_counter) -> None:
-        self._outlet, self._telemetry, self._timer = outlet, telemetry, timer
+        super().__init__(outlet)
+        self._telemetry, self._timer = telemetry, timer
         for outcome in ("committed", "failed", "fenced"):
             telemetry.count(TRANSACTIONS, 0, outcome=outcome)
 
@@ -22,7 +23,7 @@ class MeasuredOutlet:
         """One transaction."""
         began = self._timer()
         try:
-            self._outlet.transact(records, commits, group)
+            super().transact(records, commits, group)
         except PipelineError as error:
             self._telemetry.count(TRANSACTIONS, outcome="fenced" if isinstance(error, FencedError) else "failed")
             raise
@@ -31,21 +32,3 @@ class MeasuredOutlet:
         self._telemetry.beat(Beat.BROKER)
         for topic, sent in Tally(record.at.topic for record in records).items():
             self._telemetry.count(RECORDS_SENT, sent, topic=topic)
-
-    def settle(self) -> None:
-        """Return when what was sent last is out for good."""
-        self._outlet.settle()
-
-    def lying_open(self, logs: Iterable[TopicPartition]) -> Sequence[TopicPartition]:
-        """Those of the logs in which a transaction lies open."""
-        return self._outlet.lying_open(logs)
-
-    def end_left_open(
-        self, writers: Iterable[str], logs: Iterable[TopicPartition], commits: Iterable[TopicPartition], group: object
-    ) -> None:
-        """End what one of these writers has left open."""
-        self._outlet.end_left_open(writers, logs, commits, group)
-
-    def close(self) -> None:
-        """Let go of the outlet."""
-        self._outlet.close()

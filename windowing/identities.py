@@ -3,11 +3,11 @@
 The map is kept apart from everything else: who reads windows and alerts need not be able to read it. Knows no server.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from stream.log import Commit, Out, Outlet, TopicPartition
+from stream.log import Commit, Out, Outlet, OutletAround, TopicPartition
 from windowing.pseudonyms import Pseudonyms
 
 
@@ -97,7 +97,7 @@ class MemoryIdentities:
         return len(gone)
 
 
-class PseudonymousOutlet:
+class PseudonymousOutlet(OutletAround):
     """Sends what another outlet would, with windows under pseudonyms.
 
     The map is written first: nobody shall meet a pseudonym that cannot be looked up. It is written with every window, so that an
@@ -106,7 +106,8 @@ class PseudonymousOutlet:
 
     def __init__(self, outlet: Outlet, windows: str, pseudonyms: Pseudonyms, identities: IdentityMap) -> None:
         """`windows` is the topic whose records are window records."""
-        self._outlet, self._windows, self._pseudonyms, self._identities = outlet, windows, pseudonyms, identities
+        super().__init__(outlet)
+        self._windows, self._pseudonyms, self._identities = windows, pseudonyms, identities
 
     def transact(self, records: Sequence[Out], commits: Mapping[TopicPartition, Commit], group: object) -> None:
         """One transaction. Returns when it is committed.
@@ -119,7 +120,7 @@ class PseudonymousOutlet:
         out = [self._masked(record, people) for record in records]
         if people:
             self._identities.keep(people)
-        self._outlet.transact(out, commits, group)
+        super().transact(out, commits, group)
 
     def _masked(self, record: Out, people: dict[str, str]) -> Out:
         if record.at.topic != self._windows or record.value is None:
@@ -128,21 +129,3 @@ class PseudonymousOutlet:
         people[masked.pseudonym] = masked.user
         headers = [(name, masked.id.encode() if name == "ce_id" else value) for name, value in record.headers]
         return Out(record.at, masked.pseudonym.encode(), masked.value, headers)
-
-    def settle(self) -> None:
-        """Return when what was sent last is out for good."""
-        self._outlet.settle()
-
-    def lying_open(self, logs: Iterable[TopicPartition]) -> Sequence[TopicPartition]:
-        """Those of the logs in which a transaction lies open."""
-        return self._outlet.lying_open(logs)
-
-    def end_left_open(
-        self, writers: Iterable[str], logs: Iterable[TopicPartition], commits: Iterable[TopicPartition], group: object
-    ) -> None:
-        """End what one of these writers has left open."""
-        self._outlet.end_left_open(writers, logs, commits, group)
-
-    def close(self) -> None:
-        """Flush and let go."""
-        self._outlet.close()
