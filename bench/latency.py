@@ -100,10 +100,10 @@ def worker(settings: Mapping[str, str], log: Path, *arguments: str) -> Iterator[
         child.wait(30)
 
 
-def until_it_holds(log: Path) -> None:
-    """Wait until a worker says that it holds its partitions."""
+def until_it_holds(log: Path, processes: int = 1) -> None:
+    """Wait until each process of a worker says that it holds its share of the partitions."""
     deadline = time.monotonic() + 120
-    while f"holds {PARTITIONS} of" not in log.read_text(encoding="utf-8"):
+    while log.read_text(encoding="utf-8").count(f"holds {PARTITIONS // processes} of") < processes:
         if time.monotonic() > deadline:
             raise ContestError(f"a worker does not begin: {log.read_text(encoding='utf-8')[-500:]}")
         time.sleep(0.05)
@@ -193,6 +193,7 @@ def main() -> None:
     asked.add_argument("--rate", type=float, default=1000.0, help="events a second")
     asked.add_argument("--seconds", type=float, default=90.0)
     asked.add_argument("--hop", default="6h")
+    asked.add_argument("--processes", type=int, choices=(1, 2, 4), default=1, help="of the windowing worker")
     asked.add_argument("--warm-up", type=int, default=200_000, help="events sent before: who has no profile yet raises no alert")
     asked.add_argument("--since", help="begin at this time of the organisation, as 2010-01-21T12:00, where there is something to alert of")
     asked.add_argument("--budget", type=float, default=200.0, help="alerts a day per 1,000 users, more than usual, to have some to measure")
@@ -219,6 +220,7 @@ def main() -> None:
             "store.url": store_url,
             "topics.partitions": str(PARTITIONS),
             "window.hop": given.hop,
+            "window.processes": str(given.processes),
             "detect.budget": str(given.budget),
             "window.learning_days": "0",  # windows of the first two weeks raise no alert otherwise
         }
@@ -232,8 +234,8 @@ def main() -> None:
             listener.start()
         for role in ("window", "detect"):
             running.enter_context(worker(settings, scratch / f"{role}.log", role))
-        for role in ("window", "detect"):
-            until_it_holds(scratch / f"{role}.log")
+        until_it_holds(scratch / "window.log", given.processes)
+        until_it_holds(scratch / "detect.log")
         topics = {kind: loaded.topic(kind.value) for kind in KINDS}
         produce(client, topics, before, _WARM_UP_RATE, clocks)
         until_caught_up(heard["verdicts"], clocks)
@@ -251,6 +253,7 @@ def main() -> None:
         "rate": given.rate,
         "seconds": given.seconds,
         "hop": given.hop,
+        "processes": given.processes,
         "edges": len(clocks.closed_at),
         **{role: summary(latencies) for role, latencies in found.items()},
         "pace_missed_s": round(missed, 3),

@@ -26,7 +26,7 @@ from bench.workload import DAY_MS, Filled, Workload, fill, first_events, more_us
 from stream.errors import PipelineError
 from windowing.calendar import Calendar, WindowSpec
 
-PEERS = ("bytewax", "quix", "redis", "faust")
+PEERS = ("bytewax", "bytewax2", "quix", "redis", "faust")
 _HOURS = {"24h": 24, "12h": 12, "6h": 6, "3h": 3, "1h": 1}
 REPOSITORY = Path(__file__).resolve().parent.parent
 
