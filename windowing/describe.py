@@ -199,7 +199,8 @@ def _told(observed: Observed, shown: Ints, start_ms: Millis, zone: str, text_cap
         part = observed.part[kind]
         mine = rows[slice(*np.searchsorted(rows, (part.start, part.stop)))] - part.start
         if len(mine):
-            texts += _encoded(kind, observed.frames[kind][mine], moments[len(texts) : len(texts) + len(mine)], text_cap)
+            told = pl.DataFrame([observed.frames[kind][name] for name in _TOLD[kind]])
+            texts += _encoded(kind, told[mine], moments[len(texts) : len(texts) + len(mine)], text_cap)
     return texts, _in_time(observed, rows, start_ms)
 
 
@@ -219,9 +220,8 @@ def _encoded(kind: Kind, frame: pl.DataFrame, moments: pl.Series, text_cap: int)
 
 def _encoded_rows(kind: Kind, frame: pl.DataFrame, moments: pl.Series, text_cap: int) -> list[bytes]:
     """Row by row: what a query costs before its first row is more than a few rows cost."""
-    names = ("id", "pc", *FIELDS[kind])
     texts = []
-    for moment, name, pc, *values in zip(moments.to_list(), *(frame[name].to_list() for name in names), strict=True):
+    for moment, name, pc, *values in zip(moments.to_list(), *(frame[name].to_list() for name in _TOLD[kind]), strict=True):
         event = {"kind": kind.value, "id": name, "ts": moment, "pc": pc or ""}
         for field, value in zip(FIELDS[kind], values, strict=True):
             if value is not None and value != "":
@@ -259,6 +259,8 @@ def _encoded_columns(kind: Kind, frame: pl.DataFrame, moments: pl.Series, text_c
     return found
 
 
+_TOLD: Final = {kind: ("id", "pc", *FIELDS[kind]) for kind in KINDS}
+"""What is told of an event besides its time."""
 _TEXTS: Final = {kind: [name for name, dtype in FIELDS[kind].items() if dtype == pl.String()] for kind in KINDS}
 
 

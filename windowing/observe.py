@@ -377,22 +377,31 @@ _UPLOAD: Final = re.compile("upload|submit", re.IGNORECASE)
 def _pages(frame: pl.DataFrame) -> tuple[Texts, Ints, Ints, Flags]:
     if frame.is_empty():
         return Texts.of(frame["url"], Dimension.DOMAIN), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_)
-    # most pages hold no telling word, so one pass finds the few that must be looked at
-    found = frame.select(_SITE)
+    # pages are seen again and again: each is looked at once, and a row says which page it is
+    pages, of_row = _distinct(frame["url"])
+    # most hold no telling word, so one pass finds the few that must be looked at
+    found = pages.to_frame("url").select(_SITE)
     host = _hosts(found["authority"])
     category = np.array([category_of_host(value) for value in host.values], np.int64)[host.codes]
-    rows = np.flatnonzero(found["telling"].to_numpy())
-    if len(rows):
-        words = frame["url"][rows].to_list()
-        by_words = {word: category_of_words(word) for word in set(words)}
-        category[rows] = np.maximum(category[rows], [by_words[word] for word in words])
-    flagged = np.flatnonzero(category >= Category.CLOUD)
-    takes = (category[flagged] == Category.CLOUD) | (category[flagged] == Category.LEAK)
-    upload = np.zeros(len(flagged), np.bool_)
+    telling = np.flatnonzero(found["telling"].to_numpy())
+    if len(telling):
+        category[telling] = np.maximum(category[telling], [category_of_words(page) for page in pages[telling].to_list()])
+    takes = (category == Category.CLOUD) | (category == Category.LEAK)
+    upload = np.zeros(len(pages), np.bool_)
     if takes.any():
-        urls = frame["url"][flagged[takes]].to_list()
-        upload[takes] = [url is not None and _UPLOAD.search(url) is not None for url in urls]
-    return host, category, flagged, upload
+        upload[takes] = [page is not None and _UPLOAD.search(page) is not None for page in pages.filter(pl.Series(takes)).to_list()]
+    category = category[of_row]
+    flagged = np.flatnonzero(category >= Category.CLOUD)
+    return Texts(host.codes[of_row], host.values, host.keys), category, flagged, upload[of_row[flagged]]
+
+
+def _distinct(texts: pl.Series) -> tuple[pl.Series, Ints]:
+    """The distinct texts, and which of them each row has; all as they are where that saves little."""
+    if len(texts) >= _FEW_ROWS:
+        distinct = texts.unique()
+        if 2 * len(distinct) < len(texts) and not distinct.null_count():
+            return distinct, texts.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int64)
+    return texts, np.arange(len(texts))
 
 
 def _hosts(authorities: pl.Series) -> Texts:

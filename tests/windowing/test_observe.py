@@ -40,3 +40,25 @@ def test_pairs_from_a_table_are_those_from_sorting(rows: list[tuple[int, int]]) 
         assert [found[pair] for pair in pairs.of_row.tolist()] == rows
         assert pairs.often.tolist() == [rows.count(pair) for pair in found]
         assert pairs.keys.tolist() == [10 + code for code in pairs.code.tolist()]
+
+
+PAGES = st.sampled_from(
+    [None, "", "http://Example.org/a", "http://example.org:80/b", "http://dropbox.com/upload/x", "http://dropbox.com/read", "example.org",
+     "http://wikileaks.org/submit", "http://example.org/jobs/1", "http://keylogger.com/", "http://www.example.org/a"]
+)  # fmt: skip
+
+
+@given(urls=st.lists(PAGES, min_size=1, max_size=40))
+def test_pages_that_are_seen_again_are_read_like_those_seen_once(urls: list[str | None]) -> None:
+    frame = pl.DataFrame({"url": urls}, schema={"url": pl.String})
+    host, category, flagged, upload = observe._pages(frame)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(observe, "_FEW_ROWS", 0)
+        again, *others = observe._pages(pl.concat([frame] * 3))
+    n, times = len(urls), np.arange(3)[:, None]
+    assert again.values == host.values
+    assert again.keys.tolist() == host.keys.tolist()
+    assert again.codes.tolist() == host.codes.tolist() * 3
+    assert others[0].tolist() == category.tolist() * 3
+    assert others[1].tolist() == (flagged + n * times).ravel().tolist()
+    assert others[2].tolist() == upload.tolist() * 3
