@@ -137,7 +137,7 @@ def axis_of_users(given: argparse.Namespace, contestants: Contestants) -> list[F
             work = more_users(small, times, days, given.cache / f"people-{given.users}x{times}")
         facts = work.facts()
         with contestants.filled(work) as contest:
-            figure = contestants.daywatch(contest, work, "24h", name=f"{facts['users']:,} users")
+            figure = contestants.daywatch(contest, work, "24h", given.processes[0], f"{facts['users']:,} users")
         figure.more["workload"] = facts
         figures.append(figure)
     return figures
@@ -147,7 +147,7 @@ def axis_of_hops(given: argparse.Namespace, contestants: Contestants) -> list[Fi
     """Windows every 24, 6 and 1 hours."""
     work = base_workload(given, given.events)
     with contestants.filled(work) as contest:
-        return [contestants.daywatch(contest, work, hop) for hop in ("24h", "6h", "1h")]
+        return [contestants.daywatch(contest, work, hop, given.processes[0], f"hop {hop}") for hop in ("24h", "6h", "1h")]
 
 
 def axis_of_workers(given: argparse.Namespace, contestants: Contestants) -> list[Figure]:
@@ -164,7 +164,7 @@ def axis_of_events(given: argparse.Namespace, contestants: Contestants) -> list[
         work = base_workload(given, events)
         with contestants.filled(work) as contest:
             raw = contestants.raw(contest, work)
-            figure = contestants.daywatch(contest, work, "24h", name=f"{events:,} events")
+            figure = contestants.daywatch(contest, work, "24h", given.processes[0], f"{events:,} events")
         figure.more["raw_rate"] = round(raw.rate)
         figures.append(figure)
     return figures
@@ -200,7 +200,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=1_000)
     parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--processes", default="2,1", help="so many of Daywatch's share the partitions, one run each")
+    parser.add_argument("--processes", default="2,1", help="so many of Daywatch's share the partitions, one run each; the first for an axis")
     parser.add_argument("--hops", default="24h,6h", help="of Daywatch's windows; peers do user/days")
     parser.add_argument("--peers", default=",".join(PEERS), help="some of these, or none")
     parser.add_argument("--faust-events", type=int, default=100_000)

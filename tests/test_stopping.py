@@ -123,6 +123,17 @@ def test_the_chain_stops_worker_by_worker_and_ends_as_if_nobody_had_stopped(site
             correlate.kill()
 
 
+def test_processes_that_are_killed_together_lose_and_double_nothing(site: Site, organisation: Path) -> None:
+    site.run("replay", str(organisation), "--state", str(organisation.parent / "killed.json"))
+    process = site.start("window", "-q", "--processes", "2")
+    try:
+        until(lambda: site.committed("window") > 0 or not process.runs())
+    finally:
+        process.kill()  # the parent alone: the others must not work on without it
+    site.run("window", "--processes", "2", "--until-done", "-q")
+    assert site.records("windows") == expected_windows(organisation)
+
+
 def test_triage_of_log_lines_stops_and_labels_every_line_once(site: Site, tiny_classifier: Path) -> None:
     names = [f"{site.namespace}.{name}" for name in ("lines", "labels")]
     create_topics(site.broker, names, 2)
