@@ -27,6 +27,7 @@ from stream.errors import PipelineError
 from windowing.calendar import Calendar, WindowSpec
 
 PEERS = ("bytewax", "bytewax2", "quix", "redis", "faust")
+_LABELS = {"bytewax2": "bytewax, 2 proc."}
 _HOURS = {"24h": 24, "12h": 12, "6h": 6, "3h": 3, "1h": 1}
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -73,6 +74,7 @@ class Contestants:
     def peer(self, contest: Contest, work: Workload, name: str) -> Figure:
         """A peer, checked."""
         figure, records = contest.peer(name, self._given.peer_python, work.total)
+        figure.name = _LABELS.get(name, name)
         verdict = check_user_days(records, user_days(work.events))
         figure.verdict, figure.right = str(verdict), verdict.right
         return told(figure)
@@ -200,7 +202,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=1_000)
     parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--processes", default="2,1", help="so many of Daywatch's share the partitions, one run each; the first for an axis")
+    parser.add_argument(
+        "--processes", default="2,1", help="so many of Daywatch's share the partitions, one run each; the first for an axis"
+    )
     parser.add_argument("--hops", default="24h,6h", help="of Daywatch's windows; peers do user/days")
     parser.add_argument("--peers", default=",".join(PEERS), help="some of these, or none")
     parser.add_argument("--faust-events", type=int, default=100_000)

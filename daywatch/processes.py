@@ -4,18 +4,20 @@ Python runs one thread of a process at a time, so a process makes use of little 
 a part of the work; none shares memory with another.
 """
 
+import signal
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from daywatch.embedded import dying_with_parent
 from daywatch.failures import said
-from daywatch.stopping import StopRequest
+from daywatch.stopping import REQUESTS, StopRequest
 from stream.errors import PipelineError, UsageError
 from stream.parts import Part
 
@@ -47,18 +49,36 @@ def side_by_side(work: Callable[[Part], _T], processes: int) -> list[_T]:
         UsageError: a process said that it cannot be used so.
         PipelineError: a process failed, or ended without a word.
     """
-    stop, context = StopRequest(), get_context("spawn")
+    stop = StopRequest()
     children: list[_Child[_T]] = []
     try:
-        for number in range(processes):
-            ours, theirs = context.Pipe(duplex=False)
-            child = context.Process(target=partial(_do, work, Part(number, processes), theirs), name=f"daywatch-{number}")
-            child.start()
-            theirs.close()
-            children.append(_Child(child, ours))
+        with _holding_back_requests():
+            for number in range(processes):
+                children.append(_started(work, Part(number, processes)))  # noqa: PERF401 - those that run must be known when one cannot start
         return _answers(children, stop)
     finally:
         _end(each.process for each in children)
+
+
+@contextmanager
+def _holding_back_requests() -> Iterator[None]:
+    """What starts meanwhile hears of a request to stop only once it makes a `StopRequest`: before, it would die of it."""
+    # this unblocks the same signals when it starts its own process, which it would otherwise do with the first of ours
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
+
+
+def _started(work: Callable[[Part], _T], part: Part) -> _Child[_T]:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=partial(_do, work, part, theirs), name=f"daywatch-{part.number}")
+    process.start()
+    theirs.close()
+    return _Child(process, ours)
 
 
 def _answers(children: list[_Child[_T]], stop: StopRequest) -> list[_T]:

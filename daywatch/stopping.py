@@ -6,11 +6,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 from stream.clock import SystemClock
 from stream.kinds import Millis
 
 _EVERY_MS: Millis = 10_000
+REQUESTS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
@@ -19,8 +21,10 @@ class StopRequest:
     def __init__(self) -> None:
         self._asked = self._at_once = False
         self._clock, self._spoke_ms = SystemClock(), 0
-        for name in (signal.SIGINT, signal.SIGTERM):
+        for name in REQUESTS:
             signal.signal(name, self._ask)
+        # whoever started this process may have held them back until somebody listens
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         if self._asked and number == signal.SIGINT:

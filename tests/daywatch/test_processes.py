@@ -90,17 +90,29 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def parent(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A process whose two children work until they are asked to stop."""
+def starting(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process that starts two others, which work until they are asked to stop."""
     script, place = tmp_path / "script.py", tmp_path / "begun"
     script.write_text(_SCRIPT)
     place.mkdir()
     with subprocess.Popen(
-        [sys.executable, script, place], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        [sys.executable, script, place],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        start_new_session=True,
     ) as process:
-        until(lambda: all((place / name).is_file() and (place / name).read_text() for name in "01"))
         yield process
         process.kill()
+
+
+@pytest.fixture
+def parent(starting: "subprocess.Popen[str]", tmp_path: Path) -> "subprocess.Popen[str]":
+    """The same, once they work."""
+    place = tmp_path / "begun"
+    until(lambda: all((place / name).is_file() and (place / name).read_text() for name in "01"))
+    return starting
 
 
 def alive(pid: int) -> bool:
@@ -115,6 +127,21 @@ def test_a_request_to_stop_is_passed_on(parent: "subprocess.Popen[str]") -> None
     parent.terminate()
     assert parent.communicate(timeout=60)[0] == "[0, 1]\n"
     assert parent.returncode == 0
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_those_that_still_start_waits_for_them(
+    starting: "subprocess.Popen[str]", sent: signal.Signals, tmp_path: Path
+) -> None:
+    children = Path(f"/proc/{starting.pid}/task/{starting.pid}/children")
+    until(lambda: any("spawn_main" in command(pid) for pid in children.read_text().split()))
+    os.killpg(starting.pid, sent)  # as a terminal does
+    out, err = starting.communicate(timeout=60)
+    assert (out, err, starting.returncode) == ("[0, 1]\n", "", 0)
+
+
+def command(pid: str) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 def test_none_outlives_a_parent_that_is_killed(parent: "subprocess.Popen[str]", tmp_path: Path) -> None:
