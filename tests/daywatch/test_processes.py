@@ -17,13 +17,7 @@ from stream.errors import PipelineError, UsageError
 from stream.parts import Part
 from tests.plain_processes import until
 
-
-@pytest.fixture(autouse=True)
-def handlers_come_back() -> Iterator[None]:
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for name, handler in before.items():
-        signal.signal(name, handler)
+pytestmark = pytest.mark.usefixtures("handlers_come_back")
 
 
 def names(part: Part) -> tuple[int, int, int]:

@@ -1,19 +1,12 @@
 """How a command is asked to stop."""
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from daywatch.stopping import StopRequest
 
-
-@pytest.fixture(autouse=True)
-def handlers_come_back() -> Iterator[None]:
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for name, handler in before.items():
-        signal.signal(name, handler)
+pytestmark = pytest.mark.usefixtures("handlers_come_back")
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
