@@ -111,6 +111,8 @@ class TransactionalProducer:
         self._written: dict[Place, int | None] = {}
         """Where the last transaction has written, and the offset of its last record there once that is known."""
         self._offsets: tuple[Sequence[TopicPartition], Any] = ((), None)
+        self._sent: Sequence[Outgoing] | None = None
+        """What the last transaction sent, once it has been acknowledged and until it has ended everywhere."""
 
     def reopen(self, within_s: float = 60.0) -> None:
         """Put a new producer in the place of the old one. On return no transaction of this transactional id is pending.
@@ -182,8 +184,12 @@ class TransactionalProducer:
     def settle(self) -> None:
         """Return when the last transaction has ended in its logs: committed for good, or gone if it had failed.
 
+        Where a broker has forgotten the end of what it had called committed, what lies open is taken back and sent again: the other
+        logs have got the end, and keep what they hold.
+
         Raises:
-            TransientError: it was acknowledged and does not end; it has been taken back, so recover. Or nobody could be asked.
+            TakenBackError: it could not be sent again, so some of it is gone; recover.
+            TransientError: nobody could be asked.
             FencedError, ConfigurationError: as `transact`.
         """
         if self._still_open is None or not self._written:
@@ -199,14 +205,20 @@ class TransactionalProducer:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 0.1)
         else:
-            self._written = {}
+            self._written, self._sent = {}, None
             return
-        # it may have ended in others: who recovers looks at the logs, and does not rest on what is committed alone
         self._take_back(places, *self._offsets)
-        self._written = {}
+        sent, self._written, self._sent = self._sent, {}, None
         told = "the broker has forgotten the end of a transaction that it had called committed; taken back, it goes again"
         note(_LOG, logging.WARNING, "taken-back", told, topics=sorted({place.topic for place in places}))
-        raise TakenBackError(told)
+        if sent is None:
+            # nobody was told that it is committed: who recovers looks at the logs, and does not rest on what is committed alone
+            raise TakenBackError(told)
+        try:
+            self.transact([each for each in sent if Place(each.topic, each.partition) in places], *self._offsets)
+            self.settle()
+        except (TransientError, FencedError) as error:
+            raise TakenBackError(told) from error
 
     def lying_open(self, places: Iterable[Place]) -> Sequence[Place]:
         """Those of the logs in which a transaction from before this call still lies open when its time-out must have ended it.
@@ -268,8 +280,8 @@ class TransactionalProducer:
         self, producer: Producer, records: Iterable[Outgoing], offsets: Sequence[TopicPartition], group: Any, within_s: float
     ) -> None:
         producer.begin_transaction()
-        self._offsets = offsets, group
-        for record in records:
+        sent, self._sent, self._offsets = list(records), None, (offsets, group)
+        for record in sent:
             self._produce(producer, record)
         producer.poll(0)
         if offsets:
@@ -278,6 +290,8 @@ class TransactionalProducer:
         _watched(producer.commit_transaction, within_s)
         if self._failures:
             raise KafkaException(self._failures[0])
+        if self._still_open is not None and all(each.partition >= 0 for each in sent):
+            self._sent = sent
 
     def _produce(self, producer: Producer, record: Outgoing) -> None:
         if record.partition >= 0:

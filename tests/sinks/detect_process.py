@@ -14,7 +14,7 @@ from sinks.detect_worker import DetectSettings, DetectWorker, Topics
 from stream.clock import SystemClock
 from stream.kafka_reader import KafkaPast
 from stream.kafka_source import KafkaOutlet, KafkaSource
-from stream.kafka_transactions import TransactionalProducer
+from stream.kafka_transactions import TransactionalProducer, still_open
 from tests.sinks.windows import FixedBackend
 from tests.stepping import stepping
 
@@ -27,10 +27,11 @@ def topics(namespace: str, partitions: int) -> Topics:
 def detect_worker(broker: str, namespace: str, instance: str = "a", on_step: Any = None, **settings: Any) -> tuple[DetectWorker, Any]:
     client = {"bootstrap.servers": broker}
     source = KafkaSource(client, f"{namespace}.detect", [f"{namespace}.windows"], session_timeout_ms=2_500, heartbeat_interval_ms=500)
-    producer = TransactionalProducer(client, f"{namespace}.detect.{instance}", make=stepping(on_step))
+    embedded = not settings.get("trust_bounds", True)
+    ends = None if embedded else still_open(client)
+    producer = TransactionalProducer(client, f"{namespace}.detect.{instance}", make=stepping(on_step), still_open=ends)
     producer.reopen()
     outlet = KafkaOutlet(producer)
-    embedded = not settings.get("trust_bounds", True)
     chosen = DetectSettings(**{"batch_windows": 20, "until_done": True, **settings})
     past = KafkaPast(client, embedded=embedded)
     worker = DetectWorker(source, outlet, past, FixedBackend(), topics(namespace, source.partitions), chosen, SystemClock())
