@@ -192,6 +192,10 @@ class TransactionalProducer:
             TransientError: nobody could be asked.
             FencedError, ConfigurationError: as `transact`.
         """
+        self._settle(again=True)
+
+    def _settle(self, *, again: bool) -> None:
+        """As `settle`; without `again` what was taken back is not sent again."""
         if self._still_open is None or not self._written:
             return
         if self._producer is None:
@@ -211,12 +215,12 @@ class TransactionalProducer:
         sent, self._written, self._sent = self._sent, {}, None
         told = "the broker has forgotten the end of a transaction that it had called committed; taken back, it goes again"
         note(_LOG, logging.WARNING, "taken-back", told, topics=sorted({place.topic for place in places}))
-        if sent is None:
-            # nobody was told that it is committed: who recovers looks at the logs, and does not rest on what is committed alone
+        if sent is None or not again:
+            # who recovers looks at the logs, and does not rest on what is committed alone
             raise TakenBackError(told)
         try:
             self.transact([each for each in sent if Place(each.topic, each.partition) in places], *self._offsets)
-            self.settle()
+            self._settle(again=False)
         except (TransientError, FencedError) as error:
             raise TakenBackError(told) from error
 

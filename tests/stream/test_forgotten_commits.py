@@ -4,14 +4,14 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from stream.errors import PendingError, TransientError
+from stream.errors import PendingError, TakenBackError, TransientError
 from stream.kafka_access import KafkaDoor
 from stream.kafka_consumer import Place, committed_when_stable, ends_of, group_config
 from stream.kafka_reader import read_all
@@ -145,3 +145,38 @@ def test_a_commit_that_was_acknowledged_and_forgotten_is_taken_back_and_sent_aga
     else:
         pytest.fail("the broker was never killed in time")
     consumer.close()
+
+
+def test_of_a_transaction_that_has_ended_in_some_logs_only_the_others_are_sent_again(apache_kafka: ApacheKafka, namespace: str) -> None:
+    client = {"bootstrap.servers": apache_kafka.bootstrap_servers}
+    windows, alerts, read = (f"{namespace}.{name}" for name in ("windows", "alerts", "in"))
+    for topic in (windows, alerts, read):
+        create_topics(apache_kafka.bootstrap_servers, [topic], partitions=1)
+    consumer = Consumer(group_config(client, namespace))
+
+    def pretended(written: Mapping[Place, int | None]) -> Mapping[Place, int]:
+        # this broker forgets nothing: what is sent again stands there twice, which shows what was
+        return {Place(alerts, 0): 1} if Place(windows, 0) in written else {}
+
+    producer = TransactionalProducer(client, namespace, still_open=pretended)
+    out = [Outgoing(topic, b"k", b"sent", 0) for topic in (windows, alerts)]
+    producer.transact(out, [TopicPartition(read, 0, 7, "note")], consumer.consumer_group_metadata())
+    producer.settle()
+    producer.discard()
+    assert [[m.value() for batch in read_all(client, [topic]) for m in batch] for topic in (windows, alerts)] == [[b"sent"], [b"sent"] * 2]
+    assert committed_when_stable(consumer, [Place(read, 0)])[Place(read, 0)].offset == 7
+    consumer.close()
+
+
+def test_what_is_forgotten_again_is_told_as_taken_back(apache_kafka: ApacheKafka, namespace: str) -> None:
+    client, topic, read = {"bootstrap.servers": apache_kafka.bootstrap_servers}, f"{namespace}.windows", f"{namespace}.in"
+    for each in (topic, read):
+        create_topics(apache_kafka.bootstrap_servers, [each], partitions=1)
+    consumer = Consumer(group_config(client, namespace))
+    producer = TransactionalProducer(client, namespace, still_open=lambda written: dict.fromkeys(written, 1))
+    producer.transact([Outgoing(topic, b"k", b"sent", 0)], [TopicPartition(read, 0, 7, "note")], consumer.consumer_group_metadata())
+    with pytest.raises(TakenBackError):
+        producer.settle()
+    producer.discard()
+    consumer.close()
+    assert [m.value() for batch in read_all(client, [topic]) for m in batch] == [b"sent"] * 2  # this broker keeps all the same
