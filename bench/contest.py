@@ -233,7 +233,7 @@ def daywatch(settings: Mapping[str, str], *arguments: str) -> None:
 
 def run(command: Sequence[str], log: Path) -> tuple[float, float]:
     """Run a process to its end: its processor seconds (all of them, all threads) and its peak memory in MB."""
-    return run_all([command], [log])[0]
+    return _ended(started(command, log), log)
 
 
 def started(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
@@ -248,12 +248,6 @@ def started(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
             stderr=subprocess.STDOUT,
             preexec_fn=dying_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
         )
-
-
-def run_all(commands: Sequence[Sequence[str]], logs: Sequence[Path]) -> list[tuple[float, float]]:
-    """Run processes side by side."""
-    children = [started(command, log) for command, log in zip(commands, logs, strict=True)]
-    return [_ended(child, log) for child, log in zip(children, logs, strict=True)]
 
 
 def _ended(child: "subprocess.Popen[bytes]", log: Path) -> tuple[float, float]:
